@@ -1,0 +1,148 @@
+package dispatch
+
+import (
+	"fmt"
+
+	"motley/internal/pool"
+)
+
+// start charges worker w with the waiting requests in slots and tells the
+// driver to run them.
+func (c *Core) start(w pool.WorkerID, slots []uint32) {
+	wk := &c.workers[w]
+	m := c.requests[slots[0]].model
+	mod := &c.models[m]
+	bslot := c.newBatch()
+	b := &c.batches[bslot]
+	b.worker, b.model, b.started, b.items = w, m, c.now, 0
+	b.members = append(b.members[:0], slots...)
+	b.requests = b.requests[:0]
+	b.wanted = len(slots)
+	for _, s := range slots {
+		c.dequeue(s)
+		r := &c.requests[s]
+		r.state = flying
+		r.batch = bslot
+		b.items += r.size
+		b.requests = append(b.requests, r.id)
+	}
+	mod.flying += len(slots)
+	p := mod.group(wk.Type).profile
+	b.ends = c.now.Add(p.Mean(b.items))
+	hang := c.now.Add(p.Bound(b.items, mod.Quantile) + c.cfg.Hang)
+	c.timers.set(hang, batchTimer, bslot)
+	wk.running = append(wk.running, bslot)
+	wk.Breaker.Sent(c.now)
+	c.refresh(w)
+	c.emit(Action{Kind: Start, Batch: b.id, Worker: w, Model: m, Requests: b.requests})
+}
+
+func (c *Core) newBatch() uint32 {
+	if n := len(c.freed); n > 0 {
+		s := c.freed[n-1]
+		c.freed = c.freed[:n-1]
+		b := &c.batches[s]
+		b.live, b.given = true, false
+		b.id += 1 << 32
+		return s
+	}
+	s := uint32(len(c.batches))
+	c.batches = append(c.batches, batch{id: BatchID(s), live: true, timer: -1})
+	return s
+}
+
+// end takes an execution off its worker and returns it. Its slot may be used
+// again from the next start on, so callers finish with it first.
+func (c *Core) end(id BatchID) *batch {
+	slot := uint32(id)
+	if int(slot) >= len(c.batches) || c.batches[slot].id != id || !c.batches[slot].live {
+		panic(fmt.Sprintf("BUG: batch %d ends but does not run", id))
+	}
+	b := &c.batches[slot]
+	b.live = false
+	if b.timer >= 0 {
+		c.timers.removeAt(b.timer)
+	}
+	w := &c.workers[b.worker]
+	for i, s := range w.running {
+		if s == slot {
+			w.running = append(w.running[:i], w.running[i+1:]...)
+			break
+		}
+	}
+	c.freed = append(c.freed, slot)
+	return b
+}
+
+func (c *Core) finish(id BatchID) {
+	b := c.end(id)
+	w := &c.workers[b.worker]
+	m := &c.models[b.model]
+	w.finished++
+	w.Breaker.Success(c.now)
+	m.group(w.Type).profile.Observe(b.items, c.now.Sub(b.started))
+	for _, s := range b.members {
+		if s == gone {
+			continue
+		}
+		r := &c.requests[s]
+		r.state = absent
+		m.flying--
+		c.counts.Answered++
+		if c.now > r.deadline {
+			c.counts.Late++
+		}
+		c.emit(Action{Kind: Answer, Request: r.id, Model: b.model, Batch: id, Worker: b.worker})
+	}
+	c.refresh(b.worker)
+}
+
+func (c *Core) fail(id BatchID, fault Fault) {
+	b := c.end(id)
+	w := &c.workers[b.worker]
+	switch {
+	case fault == WorkerFault && !b.given:
+		w.failures++
+		w.Breaker.Failure(c.now)
+	case fault == RequestFault:
+		w.Breaker.Success(c.now)
+	default:
+		w.Breaker.Released(c.now)
+	}
+	c.giveBack(b, fault)
+	c.refresh(b.worker)
+}
+
+// giveBack sends the members of an execution to another try.
+func (c *Core) giveBack(b *batch, fault Fault) {
+	merged := len(b.members) > 1
+	for i, s := range b.members {
+		if s == gone {
+			continue
+		}
+		b.members[i] = gone
+		c.retry(s, b.worker, fault, merged)
+	}
+	b.wanted = 0
+}
+
+// abandon asks the driver to stop an execution that nobody waits for. The
+// worker stays charged until the driver reports the end.
+func (c *Core) abandon(b *batch) {
+	b.given = true
+	c.emit(Action{Kind: CancelBatch, Batch: b.id, Worker: b.worker, Model: b.model})
+}
+
+// hung takes the members away from an execution that runs far too long.
+func (c *Core) hung(slot uint32) {
+	b := &c.batches[slot]
+	w := &c.workers[b.worker]
+	if b.given {
+		return
+	}
+	w.failures++
+	w.Breaker.Failure(c.now)
+	c.abandon(b)
+	c.giveBack(b, WorkerFault)
+	c.refresh(b.worker)
+}

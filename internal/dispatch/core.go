@@ -1,0 +1,235 @@
+package dispatch
+
+import (
+	"fmt"
+	"time"
+
+	"motley/internal/mono"
+	"motley/internal/pool"
+)
+
+// Core is the dispatcher's state.
+type Core struct {
+	cfg      Config
+	now      mono.Time
+	models   []model
+	workers  []worker
+	requests []request // by RequestID.Index
+	batches  []batch   // by the low 32 bits of BatchID
+	freed    []uint32  // batch slots to use again
+	timers   timers
+	turn     Turn
+	fifo     bool
+	seq      uint64
+	waiting  int // over all models
+	counts   Counts
+	out      []Action
+}
+
+// Counts are totals since the start. At every instant Arrived = Answered +
+// Rejected + Failed + Cancelled + waiting + in flight.
+type Counts struct {
+	Arrived, Answered, Rejected, Failed, Cancelled uint64
+	Retried                                        uint64 // returns to the queue after a failed execution
+	Late                                           uint64 // answered after the deadline
+}
+
+type model struct {
+	Model
+	queue  queue
+	flying int // requests in flight
+	groups []group
+	up     int // workers that serve it and are up
+	coming int // workers that serve it and are starting
+}
+
+// group is the workers of one instance type that serve one model: to the
+// estimates they are all alike.
+type group struct {
+	typ      pool.TypeID
+	profile  *pool.Profile
+	workers  []pool.WorkerID
+	free     int // how many would take a batch now
+	up       int
+	maxItems int // the most that any up worker takes in one execution
+	cursor   int // where the search for a free worker goes on, so that equals share the work
+}
+
+type worker struct {
+	pool.Worker
+	running  []uint32 // batch slots
+	free     bool     // up, breaker closed, a slot left
+	timer    int32
+	finished uint64
+	failures uint64
+}
+
+type requestState uint8
+
+const (
+	absent requestState = iota
+	queued
+	flying
+)
+
+type request struct {
+	id       RequestID
+	state    requestState
+	alone    bool // its batch was refused: it is not merged again
+	attempts uint8
+	model    pool.ModelID
+	size     int
+	entry    entry
+	arrived  mono.Time
+	deadline mono.Time
+	key      uint64
+	failedOn pool.WorkerID // −1: nowhere
+	batch    uint32
+	timer    int32
+}
+
+type batch struct {
+	id       BatchID
+	live     bool
+	given    bool // CancelBatch was sent or its members were taken away
+	worker   pool.WorkerID
+	model    pool.ModelID
+	items    int
+	wanted   int // members whose clients still wait
+	started  mono.Time
+	ends     mono.Time // predicted
+	members  []uint32  // request slots; gone marks those that left
+	requests []RequestID
+	timer    int32
+}
+
+const gone = ^uint32(0)
+
+// New returns a core at instant 0.
+func New(cfg Config) (*Core, error) {
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("cannot set up dispatch: %w", err)
+	}
+	if cfg.Hang == 0 {
+		cfg.Hang = 30 * time.Second
+	}
+	c := &Core{cfg: cfg, fifo: cfg.Policy.Order() == ByArrival}
+	c.turn.c = c
+	c.timers.where = c.timerMoved
+	for i, m := range cfg.Models {
+		m.setDefaults()
+		c.models = append(c.models, model{Model: m, groups: c.groupsOf(pool.ModelID(i))})
+	}
+	for i := range cfg.Workers {
+		w := cfg.Workers[i]
+		w.Serves = append([]pool.Serve(nil), w.Serves...)
+		c.workers = append(c.workers, worker{Worker: w, timer: -1})
+	}
+	for i := range c.workers {
+		c.refresh(pool.WorkerID(i))
+	}
+	c.recount()
+	return c, nil
+}
+
+func (c *Core) groupsOf(m pool.ModelID) []group {
+	var groups []group
+	for t := range c.cfg.Types {
+		g := group{typ: pool.TypeID(t)}
+		for i := range c.cfg.Workers {
+			w := &c.cfg.Workers[i]
+			if w.Type != g.typ {
+				continue
+			}
+			for _, s := range w.Serves {
+				if s.Model == m {
+					g.workers = append(g.workers, pool.WorkerID(i))
+				}
+			}
+		}
+		if len(g.workers) == 0 {
+			continue
+		}
+		if int(m) < len(c.cfg.Profiles) && t < len(c.cfg.Profiles[m]) {
+			g.profile = c.cfg.Profiles[m][t]
+		}
+		if g.profile == nil {
+			g.profile, _ = pool.NewProfile(nil)
+		}
+		groups = append(groups, g)
+	}
+	return groups
+}
+
+// Step advances the core to ev.At, takes the event in, and appends what is to
+// be done, in order, to dst. ev.At must not lie before that of the step
+// before. Timers due by then fire within the step.
+func (c *Core) Step(ev Event, dst []Action) []Action {
+	if ev.At < c.now {
+		panic(fmt.Sprintf("BUG: time runs backwards, from %v to %v", c.now, ev.At))
+	}
+	c.now = ev.At
+	c.out = dst
+	switch ev.Kind {
+	case Finish:
+		c.finish(ev.Batch)
+	case Fail:
+		c.fail(ev.Batch, ev.Fault)
+	case WorkerState:
+		c.setState(ev.Worker, ev.State)
+	case WorkerLimit:
+		c.setLimit(ev.Worker, ev.Model, ev.Size)
+	case Cancel:
+		c.cancel(ev.Request)
+	case Arrive:
+		c.arrive(ev)
+	}
+	c.fire()
+	if c.waiting > 0 {
+		c.cfg.Policy.Dispatch(&c.turn)
+	}
+	if checked {
+		c.check()
+	}
+	dst, c.out = c.out, nil
+	return dst
+}
+
+// NextDeadline is when the core must be stepped again (with a Tick, if nothing
+// else happens before), or mono.Never.
+func (c *Core) NextDeadline() mono.Time { return c.timers.next() }
+
+// Now is the instant of the last step.
+func (c *Core) Now() mono.Time { return c.now }
+
+// Counts returns the totals.
+func (c *Core) Counts() Counts { return c.counts }
+
+// fire lets every timer that is due have its effect.
+func (c *Core) fire() {
+	for c.timers.next() <= c.now {
+		t := c.timers.heap[0]
+		c.timers.removeAt(0)
+		switch t.kind {
+		case requestTimer:
+			c.lastCall(t.slot)
+		case batchTimer:
+			c.hung(t.slot)
+		case breakerTimer:
+			c.refresh(pool.WorkerID(t.slot))
+		}
+	}
+}
+
+func (c *Core) timerMoved(t timer, i int32) {
+	switch t.kind {
+	case requestTimer:
+		c.requests[t.slot].timer = i
+	case batchTimer:
+		c.batches[t.slot].timer = i
+	case breakerTimer:
+		c.workers[t.slot].timer = i
+	}
+}
+
+func (c *Core) emit(a Action) { c.out = append(c.out, a) }

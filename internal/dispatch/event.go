@@ -1,0 +1,151 @@
+package dispatch
+
+import (
+	"fmt"
+
+	"motley/internal/mono"
+	"motley/internal/pool"
+)
+
+// RequestID names a request among the live ones. Its low 32 bits index a table
+// of the core, so drivers take them from an IDs allocator, which keeps them
+// dense.
+type RequestID uint64
+
+// BatchID names one execution. The core gives it out with Start.
+type BatchID uint64
+
+// EventKind says what happened. The order of the constants is the order of
+// simultaneous events: what frees capacity comes before what asks for it.
+type EventKind uint8
+
+// The kinds of event, with the fields that each reads beside At.
+const (
+	Finish      EventKind = iota + 1 // Batch: it ended and every live member has its answer
+	Fail                             // Batch, Fault: it ended without answers
+	WorkerState                      // Worker, State
+	WorkerLimit                      // Worker, Model, Size: the most items it takes; 0 = it does not serve the model now
+	Cancel                           // Request: its client is gone
+	Arrive                           // Request, Model, Size, Deadline, Priority, MergeKey
+	Tick                             // nothing but the passing of time
+)
+
+// Fault says who is to blame for a failed execution.
+type Fault uint8
+
+// The kinds of fault.
+const (
+	WorkerFault  Fault = iota + 1 // counts against the worker; members are tried elsewhere
+	RequestFault                  // the worker refused: a lone member fails, members of a batch are tried alone
+	NoFault                       // the driver gave it up; members are tried again
+)
+
+// Event is one thing that happened. Which fields mean something is said at the
+// kinds.
+type Event struct {
+	At       mono.Time
+	Kind     EventKind
+	Fault    Fault
+	State    pool.State
+	Worker   pool.WorkerID
+	Model    pool.ModelID
+	Request  RequestID
+	Batch    BatchID
+	Size     int       // items
+	Deadline mono.Time // when the answer is worth nothing any more
+	Priority int       // OIP: 1 is highest; 0 stands for DefaultPriority
+	MergeKey uint64    // requests share a batch only where this is equal; 0 = alone
+}
+
+// DefaultPriority is the level of a request that names none: one below the
+// highest.
+const DefaultPriority = 2
+
+// ActionKind says what the driver is to do.
+type ActionKind uint8
+
+// The kinds of action, with the fields that each sets.
+const (
+	Start       ActionKind = iota + 1 // Batch, Worker, Model, Requests: run them together
+	Answer                            // Request: hand out the answer of its batch
+	Reject                            // Request, Reason: it was never run
+	GiveUp                            // Request, Reason: it was tried and is out of attempts or time
+	CancelBatch                       // Batch, Worker: nobody wants it any more; Fail or Finish is still owed
+)
+
+// Reason says why a request got no answer.
+type Reason uint8
+
+// The reasons.
+const (
+	QueueFull Reason = iota + 1 // the model's queue is at its limit
+	Deadline                    // no worker can answer before the deadline
+	NoWorker                    // no worker serves the model
+	TooLarge                    // more items than any worker takes
+	Refused                     // the worker refused the request itself
+	Exhausted                   // every attempt failed
+)
+
+// Action is one decision. Requests belongs to the core and is valid until the
+// batch has ended (the Finish or Fail event of it is stepped).
+type Action struct {
+	Kind     ActionKind
+	Reason   Reason
+	Worker   pool.WorkerID
+	Model    pool.ModelID
+	Request  RequestID
+	Batch    BatchID
+	Requests []RequestID
+}
+
+var (
+	eventNames  = [...]string{"?", "finish", "fail", "worker-state", "worker-limit", "cancel", "arrive", "tick"}
+	actionNames = [...]string{"?", "start", "answer", "reject", "give-up", "cancel-batch"}
+	reasonNames = [...]string{"none", "queue_full", "deadline", "no_worker", "too_large", "refused", "exhausted"}
+	faultNames  = [...]string{"none", "worker", "request", "nobody"}
+)
+
+// String names the kind as transcripts print it.
+func (k EventKind) String() string { return eventNames[k] }
+
+// String names the kind as transcripts print it.
+func (k ActionKind) String() string { return actionNames[k] }
+
+// String names the reason as metrics label it.
+func (r Reason) String() string { return reasonNames[r] }
+
+// String names the fault as transcripts print it.
+func (f Fault) String() string { return faultNames[f] }
+
+// String prints the event on one line.
+func (e Event) String() string {
+	s := fmt.Sprintf("%v %v", e.At, e.Kind)
+	switch e.Kind {
+	case Finish:
+		return fmt.Sprintf("%s b%d", s, e.Batch)
+	case Fail:
+		return fmt.Sprintf("%s b%d fault=%v", s, e.Batch, e.Fault)
+	case WorkerState:
+		return fmt.Sprintf("%s w%d %v", s, e.Worker, e.State)
+	case WorkerLimit:
+		return fmt.Sprintf("%s w%d m%d %d", s, e.Worker, e.Model, e.Size)
+	case Cancel:
+		return fmt.Sprintf("%s r%d", s, e.Request)
+	case Arrive:
+		return fmt.Sprintf("%s r%d m%d size=%d deadline=%v", s, e.Request, e.Model, e.Size, e.Deadline)
+	}
+	return s
+}
+
+// String prints the action on one line.
+func (a Action) String() string {
+	switch a.Kind {
+	case Start:
+		return fmt.Sprintf("start b%d on w%d: %v", a.Batch, a.Worker, a.Requests)
+	case Answer:
+		return fmt.Sprintf("answer r%d", a.Request)
+	case Reject, GiveUp:
+		return fmt.Sprintf("%v r%d %v", a.Kind, a.Request, a.Reason)
+	}
+	return fmt.Sprintf("%v b%d on w%d", a.Kind, a.Batch, a.Worker)
+}

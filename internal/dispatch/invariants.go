@@ -1,0 +1,144 @@
+package dispatch
+
+import (
+	"fmt"
+
+	"motley/internal/pool"
+)
+
+// check panics where the state breaks one of the invariants of
+// docs/invariants.md. It is compiled in with the tag `invariants` and under
+// the race detector.
+func (c *Core) check() {
+	waiting, running := 0, 0
+	for i := range c.requests {
+		r := &c.requests[i]
+		switch r.state {
+		case queued:
+			waiting++
+			if r.timer < 0 {
+				bug(3, "request %d waits without a timer", r.id)
+			}
+		case flying:
+			running++
+			if b := &c.batches[r.batch]; !b.live || b.given {
+				bug(3, "request %d flies in a batch that does not", r.id)
+			}
+		}
+	}
+	c.checkCounts(waiting, running)
+	for i := range c.workers {
+		c.checkWorker(pool.WorkerID(i))
+	}
+	for i := range c.models {
+		c.checkQueue(&c.models[i])
+	}
+}
+
+func (c *Core) checkCounts(waiting, flying int) {
+	n := c.counts
+	if n.Arrived != n.Answered+n.Rejected+n.Failed+n.Cancelled+uint64(waiting+flying) {
+		bug(1, "%+v with %d waiting and %d in flight", n, waiting, flying)
+	}
+	if waiting != c.waiting {
+		bug(1, "%d wait, %d are counted", waiting, c.waiting)
+	}
+	sum := 0
+	for i := range c.models {
+		sum += c.models[i].flying
+	}
+	if sum != flying {
+		bug(1, "%d fly, %d are counted", flying, sum)
+	}
+}
+
+func (c *Core) checkWorker(id pool.WorkerID) {
+	w := &c.workers[id]
+	if len(w.running) > w.Concurrency {
+		bug(4, "worker %d runs %d batches of %d", id, len(w.running), w.Concurrency)
+	}
+	if free := w.Allows(c.now) && len(w.running) < w.Concurrency; free != w.free {
+		bug(4, "worker %d is free: %v, noted: %v", id, free, w.free)
+	}
+	for _, s := range w.running {
+		b := &c.batches[s]
+		if !b.live || b.worker != id {
+			bug(4, "worker %d runs a batch that is not its own", id)
+		}
+		wanted := 0
+		for _, m := range b.members {
+			if m != gone {
+				wanted++
+				if r := &c.requests[m]; b.started == c.now && r.deadline < c.now {
+					bug(9, "request %d was started after its deadline", r.id)
+				}
+			}
+		}
+		if wanted != b.wanted {
+			bug(3, "batch %d is wanted by %d, noted: %d", b.id, wanted, b.wanted)
+		}
+	}
+}
+
+func (c *Core) checkQueue(m *model) {
+	items := 0
+	for i := range m.queue.len() {
+		e := m.queue.at(i)
+		items += c.requests[e.slot].size
+		if i > 0 && !m.queue.at(i-1).before(e) {
+			bug(5, "queue of %s is out of order at %d", m.Name, i)
+		}
+	}
+	if items != m.queue.items {
+		bug(1, "queue of %s holds %d items, noted: %d", m.Name, items, m.queue.items)
+	}
+	for i := range m.groups {
+		g := &m.groups[i]
+		free := 0
+		for _, id := range g.workers {
+			if c.workers[id].free && c.workers[id].limit(c.modelID(m)) > 0 {
+				free++
+			}
+		}
+		if free != g.free {
+			bug(4, "model %s has %d free workers of type %d, noted: %d", m.Name, free, g.typ, g.free)
+		}
+	}
+	c.checkIdle(m)
+}
+
+// checkIdle holds the promise that no free worker that could answer in time
+// stands beside the first waiting request.
+func (c *Core) checkIdle(m *model) {
+	if m.queue.len() == 0 {
+		return
+	}
+	r := &c.requests[m.queue.at(0).slot]
+	if c.turn.avoided(m, r) >= 0 {
+		return
+	}
+	for i := range m.groups {
+		g := &m.groups[i]
+		if g.free == 0 || !c.turn.fits(m, g, r.size, r.deadline) {
+			continue
+		}
+		for _, id := range g.workers {
+			if c.workers[id].free && c.workers[id].limit(c.modelID(m)) >= r.size {
+				bug(5, "request %d waits beside free worker %d", r.id, id)
+			}
+		}
+	}
+}
+
+func (c *Core) modelID(m *model) pool.ModelID {
+	for i := range c.models {
+		if &c.models[i] == m {
+			return pool.ModelID(i)
+		}
+	}
+	return -1
+}
+
+func bug(invariant int, format string, args ...any) {
+	panic(fmt.Sprintf("BUG: invariant %d: %s", invariant, fmt.Sprintf(format, args...)))
+}

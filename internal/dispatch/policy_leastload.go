@@ -1,0 +1,54 @@
+package dispatch
+
+import "motley/internal/pool"
+
+// leastLoad gives each request, earliest deadline first, to the free worker
+// that is predicted to answer it first, among those predicted to make its
+// deadline, and merges into its batch whatever else waits and fits: as long as
+// workers are free nothing waits, so batches grow only as the pool fills up.
+type leastLoad struct{}
+
+func (*leastLoad) Name() string { return "least-load" }
+func (*leastLoad) Order() Order { return ByDeadline }
+
+func (*leastLoad) Dispatch(t *Turn) {
+	for m := range pool.ModelID(t.Models()) {
+		i := 0
+		for i < min(t.Waiting(m), Window) {
+			free := t.Free(m)
+			if free == 0 {
+				break
+			}
+			g, w := t.soonest(m, t.request(m, i))
+			if w < 0 {
+				i++
+				continue
+			}
+			share := (t.Waiting(m) - i + free - 1) / free
+			t.start(w, t.gather(m, g, w, i, share))
+		}
+	}
+}
+
+// soonest returns the free worker with the earliest predicted end for the
+// request, of those whose latency bound holds its deadline, and −1 if none
+// does.
+func (t *Turn) soonest(m pool.ModelID, r *request) (*group, pool.WorkerID) {
+	mod := &t.c.models[m]
+	avoid := t.avoided(mod, r)
+	var best *group
+	worker := pool.WorkerID(-1)
+	for i := range mod.groups {
+		g := &mod.groups[i]
+		if g.free == 0 || !t.fits(mod, g, r.size, r.deadline) {
+			continue
+		}
+		if best != nil && g.profile.Mean(r.size) >= best.profile.Mean(r.size) {
+			continue
+		}
+		if w := t.pick(m, g, r.size, avoid); w >= 0 {
+			best, worker = g, w
+		}
+	}
+	return best, worker
+}

@@ -1,0 +1,65 @@
+package dispatch
+
+import (
+	"time"
+
+	"motley/internal/pool"
+)
+
+// ModelReport is how one model stands.
+type ModelReport struct {
+	Queued, QueuedItems, InFlight int // requests, items, requests
+	Up, Starting                  int // workers that serve it
+}
+
+// Model reports how a model stands.
+func (c *Core) Model(m pool.ModelID) ModelReport {
+	mod := &c.models[m]
+	return ModelReport{
+		Queued: mod.queue.len(), QueuedItems: mod.queue.items, InFlight: mod.flying,
+		Up: mod.up, Starting: mod.coming,
+	}
+}
+
+// WorkerReport is how one worker stands.
+type WorkerReport struct {
+	State              pool.State
+	Breaker            pool.BreakerState
+	Batches, Items     int           // in flight
+	Left               time.Duration // predicted until it has a slot free
+	Finished, Failures uint64        // executions
+}
+
+// Worker reports how a worker stands.
+func (c *Core) Worker(id pool.WorkerID) WorkerReport {
+	w := &c.workers[id]
+	r := WorkerReport{
+		State: w.State, Breaker: w.Breaker.State(c.now), Batches: len(w.running),
+		Left: c.left(w), Finished: w.finished, Failures: w.failures,
+	}
+	for _, s := range w.running {
+		r.Items += c.batches[s].items
+	}
+	return r
+}
+
+// Profile is the profile that the core learns for a model on an instance type;
+// nil where no worker of the type serves it.
+func (c *Core) Profile(m pool.ModelID, t pool.TypeID) *pool.Profile {
+	for i := range c.models[m].groups {
+		if c.models[m].groups[i].typ == t {
+			return c.models[m].groups[i].profile
+		}
+	}
+	return nil
+}
+
+// Predicted is the estimate that a running batch was started with; 0 when
+// nothing was known.
+func (c *Core) Predicted(id BatchID) time.Duration {
+	b := &c.batches[uint32(id)]
+	return b.ends.Sub(b.started)
+}
+
+// ModelConfig is the model's configuration with the defaults filled in.
+func (c *Core) ModelConfig(m pool.ModelID) Model { return c.models[m].Model }

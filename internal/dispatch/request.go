@@ -1,0 +1,175 @@
+package dispatch
+
+import (
+	"fmt"
+
+	"motley/internal/mono"
+	"motley/internal/pool"
+)
+
+// arrive admits a request or turns it away.
+func (c *Core) arrive(ev Event) {
+	if int(ev.Model) < 0 || int(ev.Model) >= len(c.models) || ev.Size < 1 {
+		panic(fmt.Sprintf("BUG: bad arrival: %v", ev))
+	}
+	c.counts.Arrived++
+	m := &c.models[ev.Model]
+	slot := ev.Request.Index()
+	for int(slot) >= len(c.requests) {
+		c.requests = append(c.requests, request{timer: -1})
+	}
+	r := &c.requests[slot]
+	if r.state != absent {
+		panic(fmt.Sprintf("BUG: request %d arrives twice", ev.Request))
+	}
+	if ev.Priority == 0 {
+		ev.Priority = DefaultPriority
+	}
+	c.seq++
+	due := ev.Deadline
+	if c.fifo {
+		due = c.now
+	}
+	*r = request{
+		id: ev.Request, model: ev.Model, size: ev.Size, arrived: c.now, deadline: ev.Deadline,
+		key: ev.MergeKey, failedOn: -1, timer: -1,
+		entry: entry{due: due, seq: c.seq, priority: int32(ev.Priority), slot: slot},
+	}
+	if reason := c.admit(m, r); reason != 0 {
+		c.counts.Rejected++
+		c.emit(Action{Kind: Reject, Request: ev.Request, Model: ev.Model, Reason: reason})
+		return
+	}
+	c.enqueue(slot)
+}
+
+func (c *Core) enqueue(slot uint32) {
+	r := &c.requests[slot]
+	m := &c.models[r.model]
+	r.state = queued
+	m.queue.insert(r.entry, r.size)
+	c.waiting++
+	c.timers.set(c.latestStart(m, r).Add(1), requestTimer, slot)
+}
+
+// dequeue takes a waiting request out of its queue; its state is the caller's
+// to set.
+func (c *Core) dequeue(slot uint32) {
+	r := &c.requests[slot]
+	c.models[r.model].queue.remove(r.entry, r.size)
+	c.waiting--
+	if r.timer >= 0 {
+		c.timers.removeAt(r.timer)
+	}
+}
+
+// lastCall comes when the latest instant at which a waiting request could
+// still have started is over: it is turned away, unless the estimates have
+// become better since.
+func (c *Core) lastCall(slot uint32) {
+	r := &c.requests[slot]
+	m := &c.models[r.model]
+	if at := c.latestStart(m, r); at >= c.now {
+		c.timers.set(at.Add(1), requestTimer, slot)
+		return
+	}
+	c.dequeue(slot)
+	reason := Deadline
+	if m.up == 0 {
+		reason = NoWorker
+	}
+	c.drop(r, reason)
+}
+
+// drop ends a request that has no place any more.
+func (c *Core) drop(r *request, reason Reason) {
+	r.state = absent
+	a := Action{Kind: Reject, Request: r.id, Model: r.model, Reason: reason}
+	if r.attempts > 0 {
+		a.Kind = GiveUp
+		c.counts.Failed++
+	} else {
+		c.counts.Rejected++
+	}
+	c.emit(a)
+}
+
+// cancel forgets a request whose client is gone. One that has ended already is
+// no error: the two cross on the way.
+func (c *Core) cancel(id RequestID) {
+	slot := id.Index()
+	if int(slot) >= len(c.requests) {
+		return
+	}
+	r := &c.requests[slot]
+	if r.id != id || r.state == absent {
+		return
+	}
+	c.counts.Cancelled++
+	if r.state == queued {
+		c.dequeue(slot)
+		r.state = absent
+		return
+	}
+	r.state = absent
+	b := &c.batches[r.batch]
+	for i, s := range b.members {
+		if s == slot {
+			b.members[i] = gone
+		}
+	}
+	c.models[r.model].flying--
+	b.wanted--
+	if b.wanted == 0 {
+		c.abandon(b)
+	}
+}
+
+// retry puts a member of a failed execution back into its queue, or ends it.
+func (c *Core) retry(slot uint32, on pool.WorkerID, fault Fault, merged bool) {
+	r := &c.requests[slot]
+	m := &c.models[r.model]
+	m.flying--
+	r.attempts++
+	switch {
+	case fault == RequestFault && !merged:
+		c.drop(r, Refused)
+		return
+	case int(r.attempts) >= m.MaxAttempts:
+		c.drop(r, Exhausted)
+		return
+	case c.now > c.latestStart(m, r):
+		c.drop(r, Deadline)
+		return
+	}
+	if fault == RequestFault {
+		r.alone = true
+	}
+	if fault == WorkerFault {
+		r.failedOn = on
+	}
+	c.counts.Retried++
+	c.enqueue(slot)
+}
+
+// latestStart is the last instant at which some up worker that is idle then
+// would still make the request's deadline.
+func (c *Core) latestStart(m *model, r *request) mono.Time {
+	if r.deadline == mono.Never {
+		return mono.Never
+	}
+	latest := mono.Time(-1)
+	for i := range m.groups {
+		g := &m.groups[i]
+		if g.up == 0 || r.size > g.maxItems {
+			continue
+		}
+		if at := r.deadline - mono.Time(g.profile.Bound(r.size, m.Quantile)); at > latest {
+			latest = at
+		}
+	}
+	if latest < 0 && m.up == 0 {
+		return r.deadline // a worker may come up yet
+	}
+	return latest
+}

@@ -1,0 +1,126 @@
+package dispatch
+
+import (
+	"time"
+
+	"motley/internal/mono"
+	"motley/internal/pool"
+)
+
+// Turn is what a policy sees and can do while it is called. It is valid only
+// during the call.
+type Turn struct {
+	c     *Core
+	picks []uint32
+}
+
+// Window is how many waiting requests of a model a policy looks at for one
+// that a free worker can take, and how many it looks at to fill a batch. It
+// bounds the time of a step.
+const Window = 128
+
+// Now is the present instant.
+func (t *Turn) Now() mono.Time { return t.c.now }
+
+// Models is how many models there are.
+func (t *Turn) Models() int { return len(t.c.models) }
+
+// Waiting is how many requests of the model wait.
+func (t *Turn) Waiting(m pool.ModelID) int { return t.c.models[m].queue.len() }
+
+// Free is how many workers would take a batch of the model now.
+func (t *Turn) Free(m pool.ModelID) int {
+	n := 0
+	for i := range t.c.models[m].groups {
+		n += t.c.models[m].groups[i].free
+	}
+	return n
+}
+
+// request is the i-th waiting request of the model.
+func (t *Turn) request(m pool.ModelID, i int) *request {
+	return &t.c.requests[t.c.models[m].queue.at(i).slot]
+}
+
+// fits reports whether a free worker of the group would answer n items before
+// the deadline.
+func (t *Turn) fits(m *model, g *group, n int, deadline mono.Time) bool {
+	return n <= g.maxItems && t.c.now.Add(g.profile.Bound(n, m.Quantile)) <= deadline
+}
+
+// pick returns a free worker of the group that takes n items of the model and
+// is not avoid, or −1: of those with the fewest batches running the one whose
+// turn it is.
+func (t *Turn) pick(m pool.ModelID, g *group, n int, avoid pool.WorkerID) pool.WorkerID {
+	best, least, at := pool.WorkerID(-1), int(^uint(0)>>1), 0
+	for i := range g.workers {
+		k := g.cursor + i
+		if k >= len(g.workers) {
+			k -= len(g.workers)
+		}
+		id := g.workers[k]
+		w := &t.c.workers[id]
+		if !w.free || id == avoid || len(w.running) >= least || w.limit(m) < n {
+			continue
+		}
+		best, least, at = id, len(w.running), k
+		if least == 0 {
+			break
+		}
+	}
+	if best >= 0 {
+		g.cursor = at + 1
+		if g.cursor == len(g.workers) {
+			g.cursor = 0
+		}
+	}
+	return best
+}
+
+// avoided is the worker on which the request failed last, where there is
+// another one that serves its model, and −1 otherwise.
+func (t *Turn) avoided(m *model, r *request) pool.WorkerID {
+	if r.failedOn >= 0 && m.up > 1 {
+		return r.failedOn
+	}
+	return -1
+}
+
+// gather returns the i-th waiting request of the model and those behind it
+// that can share its batch on worker w: equal merge keys, all deadlines held
+// by the latency of the whole batch, at most limit requests. The slice is
+// valid until the next call.
+func (t *Turn) gather(m pool.ModelID, g *group, w pool.WorkerID, i, limit int) []uint32 {
+	mod := &t.c.models[m]
+	lead := t.request(m, i)
+	t.picks = append(t.picks[:0], lead.entry.slot)
+	if lead.key == 0 || lead.alone || limit < 2 {
+		return t.picks
+	}
+	items, deadline := lead.size, lead.deadline
+	most := min(mod.MaxBatch, t.c.workers[w].limit(m))
+	end := min(mod.queue.len(), i+1+Window)
+	for j := i + 1; j < end && items < most && len(t.picks) < limit; j++ {
+		r := t.request(m, j)
+		if r.key != lead.key || r.alone || items+r.size > most || t.avoided(mod, r) == w {
+			continue
+		}
+		due := min(deadline, r.deadline)
+		if !t.fits(mod, g, items+r.size, due) {
+			if due == deadline && r.size == 1 {
+				break // nothing smaller can follow
+			}
+			continue
+		}
+		items += r.size
+		deadline = due
+		t.picks = append(t.picks, r.entry.slot)
+	}
+	return t.picks
+}
+
+// Start runs the waiting requests in slots together on worker w.
+func (t *Turn) start(w pool.WorkerID, slots []uint32) { t.c.start(w, slots) }
+
+// Left estimates how long until worker w has a slot free.
+func (t *Turn) Left(w pool.WorkerID) time.Duration { return t.c.left(&t.c.workers[w]) }

@@ -1,0 +1,133 @@
+package dispatch
+
+import (
+	"time"
+
+	"motley/internal/mono"
+	"motley/internal/pool"
+)
+
+// refresh brings what is derived from a worker's state up to date: whether it
+// would take a batch now, and when its breaker changes by itself.
+func (c *Core) refresh(id pool.WorkerID) {
+	w := &c.workers[id]
+	free := w.Allows(c.now) && len(w.running) < w.Concurrency
+	if free != w.free {
+		w.free = free
+		delta := 1
+		if !free {
+			delta = -1
+		}
+		for _, s := range w.Serves {
+			if s.MaxBatch > 0 {
+				c.models[s.Model].group(w.Type).free += delta
+			}
+		}
+	}
+	if w.timer >= 0 {
+		c.timers.removeAt(w.timer)
+	}
+	if at := w.Breaker.NextChange(c.now); at != mono.Never {
+		c.timers.set(at, breakerTimer, uint32(id))
+	}
+}
+
+// recount derives every group's numbers from the workers.
+func (c *Core) recount() {
+	for i := range c.models {
+		m := &c.models[i]
+		m.up, m.coming = 0, 0
+		for j := range m.groups {
+			g := &m.groups[j]
+			g.free, g.up, g.maxItems = 0, 0, 0
+			for _, id := range g.workers {
+				w := &c.workers[id]
+				limit := w.limit(pool.ModelID(i))
+				if limit == 0 {
+					continue
+				}
+				switch w.State {
+				case pool.Starting:
+					m.coming++
+				case pool.Up:
+					g.up++
+					m.up++
+					g.maxItems = max(g.maxItems, limit)
+				}
+				if w.free {
+					g.free++
+				}
+			}
+		}
+	}
+}
+
+// setState notes a change of a worker's state. A worker that went down loses
+// its batches at once: their members are tried elsewhere.
+func (c *Core) setState(id pool.WorkerID, s pool.State) {
+	w := &c.workers[id]
+	if w.State == s {
+		return
+	}
+	w.State = s
+	c.refresh(id)
+	c.recount()
+	if s != pool.Down {
+		return
+	}
+	for _, slot := range w.running {
+		if b := &c.batches[slot]; !b.given {
+			c.abandon(b)
+			c.giveBack(b, WorkerFault)
+		}
+	}
+}
+
+// setLimit notes how many items of a model a worker takes; 0 = it does not
+// serve the model now.
+func (c *Core) setLimit(id pool.WorkerID, m pool.ModelID, limit int) {
+	w := &c.workers[id]
+	for i := range w.Serves {
+		if w.Serves[i].Model == m {
+			w.Serves[i].MaxBatch = limit
+		}
+	}
+	c.recount()
+}
+
+// limit is the most items of the model that the worker takes at once.
+func (w *worker) limit(m pool.ModelID) int {
+	for _, s := range w.Serves {
+		if s.Model == m {
+			return s.MaxBatch
+		}
+	}
+	return 0
+}
+
+// left estimates how long until the worker has a slot free: 0 when it has one.
+// An execution that is over its estimate is taken to need a tenth of it more.
+func (c *Core) left(w *worker) time.Duration {
+	if len(w.running) < w.Concurrency {
+		return 0
+	}
+	least := time.Duration(1<<63 - 1)
+	for _, s := range w.running {
+		b := &c.batches[s]
+		d := b.ends.Sub(c.now)
+		if d <= 0 {
+			d = b.ends.Sub(b.started)/10 + 1
+		}
+		least = min(least, d)
+	}
+	return least
+}
+
+func (m *model) group(t pool.TypeID) *group {
+	for i := range m.groups {
+		if m.groups[i].typ == t {
+			return &m.groups[i]
+		}
+	}
+	panic("BUG: a worker's type does not serve its model")
+}
