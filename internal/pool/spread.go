@@ -1,0 +1,89 @@
+package pool
+
+import "math"
+
+// The residual histogram: the ratio of what a batch took to its estimated
+// mean, in bins of equal width in the logarithm, from 0.28 to 46 times the
+// mean. Ratios outside go to the outermost bins.
+const (
+	spreadBins = 256
+	spreadStep = 0.02  // a bin is 2 % wide
+	spreadLow  = -1.28 // the logarithm at the lower edge of bin 0
+	// spreadDecay forgets over about 512 batches: a 1 % tail needs some
+	// hundred samples to be seen at all.
+	spreadDecay = 1 - 1.0/512
+	// spreadDelay is how many ratios wait before they count, so that those
+	// measured against an estimate that proves outdated are thrown away.
+	spreadDelay = 8
+)
+
+// spread is the distribution of the ratio, with exponential forgetting:
+// instead of decaying every bin, each sample weighs more than the last.
+type spread struct {
+	bins    [spreadBins]float64
+	total   float64
+	unit    float64 // weight of the next sample; 0 before the first
+	count   int     // samples that ever counted
+	waiting [spreadDelay]uint8
+	queued  int // ratios in waiting, the oldest first
+}
+
+// add takes the logarithm of one ratio.
+func (s *spread) add(logRatio float64) {
+	// The comparisons are in floats: a conversion out of range is undefined.
+	at := (logRatio - spreadLow) / spreadStep
+	bin := uint8(min(max(at, 0), spreadBins-1))
+	if s.queued < spreadDelay {
+		s.waiting[s.queued] = bin
+		s.queued++
+		return
+	}
+	s.record(s.waiting[0])
+	copy(s.waiting[:], s.waiting[1:])
+	s.waiting[spreadDelay-1] = bin
+}
+
+// drop throws the waiting ratios away.
+func (s *spread) drop() { s.queued = 0 }
+
+func (s *spread) record(bin uint8) {
+	if s.unit == 0 {
+		s.unit = 1
+	}
+	s.bins[bin] += s.unit
+	s.total += s.unit
+	s.count++
+	s.unit /= spreadDecay
+	if s.unit > 1e9 {
+		s.rescale()
+	}
+}
+
+// rescale brings the weights back to where floats are exact; the total is
+// summed anew, so that rounding does not pile up.
+func (s *spread) rescale() {
+	s.total = 0
+	for i := range s.bins {
+		s.bins[i] /= s.unit
+		s.total += s.bins[i]
+	}
+	s.unit = 1
+}
+
+// quantile returns the ratio that a share q of the samples stays under; 1
+// when there are none.
+func (s *spread) quantile(q float64) float64 {
+	if s.total == 0 {
+		return 1
+	}
+	tail := (1 - q) * s.total // the weight to leave above
+	for i := spreadBins - 1; i >= 0; i-- {
+		w := s.bins[i]
+		if w > tail {
+			within := 1 - tail/w // linear inside the bin
+			return math.Exp(spreadLow + (float64(i)+within)*spreadStep)
+		}
+		tail -= w
+	}
+	return math.Exp(spreadLow)
+}
