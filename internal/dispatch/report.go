@@ -63,3 +63,7 @@ func (c *Core) Predicted(id BatchID) time.Duration {
 
 // ModelConfig is the model's configuration with the defaults filled in.
 func (c *Core) ModelConfig(m pool.ModelID) Model { return c.models[m].Model }
+
+// Limit is the most items of the model that the worker takes at once; 0 where
+// it does not serve it.
+func (c *Core) Limit(w pool.WorkerID, m pool.ModelID) int { return c.workers[w].limit(m) }

@@ -1,0 +1,194 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"motley/internal/backend"
+	"motley/internal/dispatch"
+	"motley/internal/mono"
+	"motley/internal/pool"
+)
+
+// execution is one batch on its way through a backend. Its calls are its own,
+// so that an execution that was given up cannot write into the answer that
+// another one gives.
+type execution struct {
+	batch     dispatch.BatchID
+	worker    pool.WorkerID
+	model     pool.ModelID
+	items     int
+	started   mono.Time
+	predicted time.Duration
+	lead      *ticket // whose goroutine carries it; nil: one of its own
+	members   []*ticket
+	calls     []backend.Call
+	ptrs      []*backend.Call
+	ctx       context.Context
+	cancel    context.CancelFunc
+}
+
+var executions = sync.Pool{New: func() any { return new(execution) }}
+
+// wakeList collects the messages of one step. The first few need no memory.
+type wakeList struct {
+	few  [8]wake
+	n    int
+	more []wake
+}
+
+func (w *wakeList) add(t *ticket, ex *execution) {
+	if w.n < len(w.few) {
+		w.few[w.n] = wake{t, ex}
+		w.n++
+		return
+	}
+	w.more = append(w.more, wake{t, ex})
+}
+
+// send delivers the messages. Every channel has room: see tickets.
+func (w *wakeList) send() {
+	for _, m := range w.few[:w.n] {
+		m.t.ch <- m.ex
+	}
+	for _, m := range w.more {
+		m.t.ch <- m.ex
+	}
+}
+
+// startLocked makes an execution of a Start action and hands it to the
+// goroutine of its first member that carries none yet: that goroutine waits
+// for the answer anyway, so no other has to be woken.
+func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
+	ex := executions.Get().(*execution)
+	ex.batch, ex.worker, ex.model, ex.started = a.Batch, a.Worker, a.Model, at
+	ex.predicted = l.mu.core.Predicted(a.Batch)
+	ex.items, ex.lead = 0, nil
+	ex.members, ex.calls, ex.ptrs = ex.members[:0], ex.calls[:0], ex.ptrs[:0]
+	for _, id := range a.Requests {
+		t := l.mu.tickets[id.Index()]
+		t.refs++
+		t.req.Attempts++
+		ex.items += t.req.Size
+		ex.members = append(ex.members, t)
+		if ex.lead == nil && !t.busy {
+			ex.lead = t
+		}
+	}
+	// Response buffers of earlier executions are used again where they stand.
+	for i, t := range ex.members {
+		if i < cap(ex.calls) {
+			ex.calls = ex.calls[:i+1]
+		} else {
+			ex.calls = append(ex.calls, backend.Call{})
+		}
+		ex.calls[i].Request, ex.calls[i].Err = t.req.Call.Request, nil
+	}
+	for i := range ex.calls {
+		ex.ptrs = append(ex.ptrs, &ex.calls[i])
+	}
+	ex.ctx, ex.cancel = context.WithCancel(context.Background())
+	slot := uint32(a.Batch)
+	for int(slot) >= len(l.mu.runs) {
+		l.mu.runs = append(l.mu.runs, nil)
+	}
+	l.mu.runs[slot] = ex
+	if ex.lead == nil {
+		l.done.Go(func() { l.carry(ex) })
+		return
+	}
+	ex.lead.busy = true
+	wakes.add(ex.lead, ex)
+}
+
+// carry runs an execution and tells the core how it ended.
+func (l *Loop) carry(ex *execution) {
+	err := l.cfg.Backends[ex.worker].Run(ex.ctx, l.cfg.Core.Models[ex.model].Name, ex.ptrs)
+	ex.cancel()
+	var wakes wakeList
+
+	l.mu.Lock()
+	at := l.now()
+	ran := at.Sub(ex.started)
+	l.mu.runs[uint32(ex.batch)] = nil
+	retried := l.mu.core.Counts().Retried
+	ev := dispatch.Event{At: at, Kind: dispatch.Finish, Batch: ex.batch}
+	if err != nil {
+		ev.Kind, ev.Fault = dispatch.Fail, faultOf(err)
+		for _, t := range ex.members {
+			if !t.ended {
+				t.cause = err
+			}
+		}
+	}
+	if ex.lead != nil {
+		ex.lead.busy = false
+	}
+	l.stepLocked(ev, &wakes)
+	retried = l.mu.core.Counts().Retried - retried
+	for i, t := range ex.members {
+		t.refs--
+		if !t.ended {
+			continue
+		}
+		if t.answered && t.by == ex.batch {
+			t.deliver(ex, i, ran)
+		}
+		if t.refs == 0 {
+			wakes.add(t, nil)
+		}
+	}
+	l.mu.Unlock()
+
+	if l.cfg.Observer != nil {
+		l.cfg.Observer.BatchDone(BatchReport{
+			Worker: ex.worker, Model: ex.model, Requests: len(ex.members), Items: ex.items,
+			Ran: ran, Predicted: ex.predicted, Err: err,
+		})
+		for range retried {
+			l.cfg.Observer.Retried(ex.model)
+		}
+	}
+	ex.release()
+	wakes.send()
+}
+
+// maxKept bounds the response buffers that an idle execution holds on to.
+const maxKept = 1 << 20
+
+func (ex *execution) release() {
+	clear(ex.members)
+	for i := range ex.calls {
+		ex.calls[i].Request = nil
+		if cap(ex.calls[i].Response.Body) > maxKept {
+			ex.calls[i].Response.Body = nil
+		}
+	}
+	executions.Put(ex)
+}
+
+// deliver hands member i its answer, by exchanging buffers.
+func (t *ticket) deliver(ex *execution, i int, ran time.Duration) {
+	r, c := t.req, &ex.calls[i]
+	r.Worker, r.Batch, r.Ran = ex.worker, ex.items, ran
+	r.Queued = ex.started.Sub(t.arrived)
+	r.Call.Response, c.Response = c.Response, r.Call.Response
+	t.err = c.Err
+}
+
+// faultOf says whom a failed execution is blamed on.
+func faultOf(err error) dispatch.Fault {
+	var e *backend.Error
+	if !errors.As(err, &e) {
+		return dispatch.WorkerFault
+	}
+	switch e.Class {
+	case backend.Client:
+		return dispatch.RequestFault
+	case backend.Canceled:
+		return dispatch.NoFault
+	}
+	return dispatch.WorkerFault
+}

@@ -1,0 +1,133 @@
+// Package live drives the dispatch core in real time: the counterpart of
+// package sim. A Loop owns the core; the goroutine of an arriving request
+// steps it under a lock and then carries out itself what the core decided.
+package live
+
+import (
+	"time"
+
+	"motley/internal/backend"
+	"motley/internal/pool"
+)
+
+// Request is one client call on its way through the loop. The caller fills in
+// the upper part; Do fills in the lower one.
+type Request struct {
+	Call     backend.Call // Call.Request is read until Do returns; Call.Response is the answer
+	Model    pool.ModelID
+	Size     int           // items; at least 1
+	Timeout  time.Duration // from now to the deadline; 0 = the model's QoS target
+	Priority int           // OIP: 0 default, 1 highest, larger is lower
+	MergeKey uint64        // requests merge only where this is equal; 0 = alone
+
+	Worker   pool.WorkerID // who answered; −1 when nobody was asked
+	Batch    int           // items of the batch that it was answered in
+	Attempts int           // executions it took part in
+	Queued   time.Duration // from arrival to the start of the execution that answered
+	Ran      time.Duration // execution time of that batch
+}
+
+// Reason says why a request was refused or failed without an answer of a
+// worker; the metric label and the text for people.
+type Reason uint8
+
+// The reasons.
+const (
+	QueueFull Reason = iota + 1 // the model's queue is at its limit
+	Deadline                    // it cannot be answered before its deadline
+	NoWorker                    // no worker that serves the model is up
+	TooLarge                    // larger than any worker's maximum batch
+	Failed                      // workers failed and no attempt is left
+	Stopping                    // the router is shutting down
+)
+
+// Refusal is the error of Do when no worker's answer is to be had.
+type Refusal struct {
+	Reason     Reason
+	RetryAfter time.Duration // when trying again makes sense; 0 = no advice
+	Cause      error         // the last *backend.Error, for Failed
+}
+
+// Reasons lists every reason, for metrics that pre-declare their labels.
+func Reasons() []Reason { return []Reason{QueueFull, Deadline, NoWorker, TooLarge, Failed, Stopping} }
+
+// String is the metric label: queue_full, deadline, no_worker, too_large,
+// failed, stopping.
+func (r Reason) String() string {
+	switch r {
+	case QueueFull:
+		return "queue_full"
+	case Deadline:
+		return "deadline"
+	case NoWorker:
+		return "no_worker"
+	case TooLarge:
+		return "too_large"
+	case Failed:
+		return "failed"
+	}
+	return "stopping"
+}
+
+func (r *Refusal) Error() string { return r.Reason.String() }
+
+// Unwrap gives the worker's own failure, if any.
+func (r *Refusal) Unwrap() error { return r.Cause }
+
+// BatchReport is what the loop tells of one ended execution.
+type BatchReport struct {
+	Worker    pool.WorkerID
+	Model     pool.ModelID
+	Requests  int
+	Items     int
+	Ran       time.Duration
+	Predicted time.Duration // the estimate at start; 0 = nothing was known
+	Err       error         // nil, or the *backend.Error
+}
+
+// Observer is told of what ended. Methods are called without the loop's lock,
+// from many goroutines, and must not block.
+type Observer interface {
+	BatchDone(BatchReport)
+	Retried(model pool.ModelID)
+}
+
+// ModelState is one model's part of a snapshot.
+type ModelState struct {
+	Name        string `json:"name"`
+	Queued      int    `json:"queued_requests"`
+	QueuedItems int    `json:"queued_items"`
+	InFlight    int    `json:"in_flight_requests"`
+}
+
+// WorkerState is one worker's part of a snapshot.
+type WorkerState struct {
+	Name     string  `json:"name"`
+	Type     string  `json:"instance_type"`
+	Backend  string  `json:"backend"`
+	State    string  `json:"state"`   // starting, up, draining, down
+	Breaker  string  `json:"breaker"` // closed, open, half_open
+	Batches  int     `json:"in_flight_batches"`
+	Items    int     `json:"in_flight_items"`
+	BusyMS   float64 `json:"predicted_busy_ms"` // until its next slot is free
+	Finished uint64  `json:"finished_batches"`
+	Failures uint64  `json:"failed_batches"`
+}
+
+// ProfileState is one learned profile's part of a snapshot.
+type ProfileState struct {
+	Model     string  `json:"model"`
+	Type      string  `json:"instance_type"`
+	Known     bool    `json:"known"`
+	Samples   int     `json:"samples"`
+	FixedMS   float64 `json:"fixed_ms"`    // affine fit: fixed + per item × n
+	PerItemMS float64 `json:"per_item_ms"` //
+}
+
+// Snapshot is the loop's state at one instant, for /debug/state and gauges.
+type Snapshot struct {
+	Policy   string         `json:"policy"`
+	Models   []ModelState   `json:"models"`
+	Workers  []WorkerState  `json:"workers"`
+	Profiles []ProfileState `json:"profiles"`
+}

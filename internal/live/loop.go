@@ -1,0 +1,281 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"motley/internal/backend"
+	"motley/internal/dispatch"
+	"motley/internal/mono"
+	"motley/internal/pool"
+)
+
+// Config is what a Loop is made of.
+type Config struct {
+	Core     dispatch.Config
+	Backends []backend.Backend // one per worker, in the order of Core.Workers
+	Observer Observer          // nil: nobody is told
+	Log      *slog.Logger      // nil: slog.Default()
+	// Trace is given every event with the actions that it led to, under the
+	// loop's lock. The actions are valid only during the call. nil: none.
+	Trace func(dispatch.Event, []dispatch.Action)
+	Probe ProbeConfig
+}
+
+// Loop owns a dispatch core. All methods may be called from several goroutines
+// at once.
+type Loop struct {
+	cfg      Config
+	log      *slog.Logger
+	epoch    time.Time
+	infos    []atomic.Pointer[Info] // by ModelID
+	learning sync.Mutex             // one writer of infos at a time; taken before mu
+	done     sync.WaitGroup         // probers, and executions that no client's goroutine carries
+	stop     context.CancelFunc     // ends the probers
+	ctx      context.Context
+
+	mu struct {
+		sync.Mutex
+		core     *dispatch.Core
+		ids      dispatch.IDs
+		tickets  []*ticket    // by RequestID.Index; nil where no request is live
+		runs     []*execution // by the low 32 bits of BatchID
+		actions  []dispatch.Action
+		timer    *time.Timer
+		armed    mono.Time // when the timer fires
+		live     int       // requests inside Do
+		stopping bool
+		idle     chan struct{} // closed when stopping and live is 0
+	}
+}
+
+// New returns a loop whose workers are in the states that cfg gives them. Call
+// Close when it is not needed any more.
+func New(cfg Config) (*Loop, error) {
+	if len(cfg.Backends) != len(cfg.Core.Workers) {
+		return nil, fmt.Errorf("BUG: %d backends for %d workers", len(cfg.Backends), len(cfg.Core.Workers))
+	}
+	core, err := dispatch.New(cfg.Core)
+	if err != nil {
+		return nil, err
+	}
+	l := &Loop{cfg: cfg, log: cfg.Log, epoch: time.Now(), infos: make([]atomic.Pointer[Info], len(cfg.Core.Models))}
+	if l.log == nil {
+		l.log = slog.Default()
+	}
+	l.ctx, l.stop = context.WithCancel(context.Background())
+	l.mu.core = core
+	l.mu.armed = mono.Never
+	l.mu.timer = time.AfterFunc(time.Hour, l.tick)
+	l.mu.timer.Stop()
+	l.mu.idle = make(chan struct{})
+	return l, nil
+}
+
+// now is the instant on the loop's clock. Only read under the lock does it
+// never run backwards.
+func (l *Loop) now() mono.Time { return mono.Time(time.Since(l.epoch)) }
+
+// ticket is a request inside Do.
+type ticket struct {
+	req      *Request
+	id       dispatch.RequestID
+	arrived  mono.Time
+	refs     int              // executions that read the request; guarded by Loop.mu
+	busy     bool             // its goroutine carries out an execution; guarded by Loop.mu
+	ended    bool             // its outcome is settled; guarded by Loop.mu
+	by       dispatch.BatchID // the batch whose answer is the outcome, where answered
+	answered bool
+	err      error // the outcome; settled before wake
+	cause    error // the last failure of an execution it was in
+	ch       chan *execution
+}
+
+// A ticket's goroutine waits on ch. It is sent either an execution to carry
+// out, or nil when its outcome is settled and nothing reads its request any
+// more. There is never more than one message unread: an execution is handed
+// only to a ticket that carries none, and nil is sent last.
+var tickets = sync.Pool{New: func() any { return &ticket{ch: make(chan *execution, 1)} }}
+
+// wake is a message to be sent once the lock is released.
+type wake struct {
+	t  *ticket
+	ex *execution
+}
+
+// Do runs one request to its end: nil when r.Call.Response holds the answer, a
+// *Refusal when no worker answered, an *oip.Error or *backend.Error when the
+// request itself is at fault. It blocks until then. The goroutine that calls
+// it may carry out executions on behalf of others.
+func (l *Loop) Do(r *Request) error {
+	t := tickets.Get().(*ticket)
+	*t = ticket{req: r, ch: t.ch}
+	r.Worker, r.Batch, r.Attempts, r.Queued, r.Ran = -1, 0, 0, 0, 0
+	var wakes wakeList
+
+	l.mu.Lock()
+	if l.mu.stopping {
+		l.mu.Unlock()
+		tickets.Put(t)
+		return &Refusal{Reason: Stopping}
+	}
+	l.mu.live++
+	t.id = l.mu.ids.New()
+	for int(t.id.Index()) >= len(l.mu.tickets) {
+		l.mu.tickets = append(l.mu.tickets, nil)
+	}
+	l.mu.tickets[t.id.Index()] = t
+	t.arrived = l.now()
+	l.stepLocked(dispatch.Event{
+		At: t.arrived, Kind: dispatch.Arrive, Request: t.id, Model: r.Model, Size: r.Size,
+		Deadline: l.deadlineLocked(t.arrived, r), Priority: r.Priority, MergeKey: r.MergeKey,
+	}, &wakes)
+	l.mu.Unlock()
+	wakes.send()
+
+	for ex := <-t.ch; ex != nil; ex = <-t.ch {
+		l.carry(ex)
+	}
+	err := t.err
+	t.req = nil
+	tickets.Put(t)
+	return err
+}
+
+func (l *Loop) deadlineLocked(now mono.Time, r *Request) mono.Time {
+	if r.Timeout > 0 {
+		return now.Add(r.Timeout)
+	}
+	return now.Add(l.mu.core.ModelConfig(r.Model).QoS)
+}
+
+// stepLocked steps the core and turns its actions into executions and
+// outcomes. The wake-ups are left in wakes, to be sent without the lock.
+func (l *Loop) stepLocked(ev dispatch.Event, wakes *wakeList) {
+	actions := l.mu.core.Step(ev, l.mu.actions[:0])
+	l.mu.actions = actions
+	if l.cfg.Trace != nil {
+		l.cfg.Trace(ev, actions)
+	}
+	for i := range actions {
+		a := &actions[i]
+		switch a.Kind {
+		case dispatch.Start:
+			l.startLocked(a, ev.At, wakes)
+		case dispatch.Answer:
+			t := l.mu.tickets[a.Request.Index()]
+			t.by, t.answered = a.Batch, true
+			l.settleLocked(a.Request, nil, wakes)
+		case dispatch.Reject, dispatch.GiveUp:
+			l.refuseLocked(a, wakes)
+		case dispatch.CancelBatch:
+			if ex := l.mu.runs[uint32(a.Batch)]; ex.cancel != nil {
+				ex.cancel()
+			}
+		}
+	}
+	if next := l.mu.core.NextDeadline(); next < l.mu.armed {
+		l.mu.armed = next
+		l.mu.timer.Reset(max(0, next.Sub(ev.At)))
+	}
+}
+
+// tick is the timer's: it lets the core notice that time has passed.
+func (l *Loop) tick() {
+	var wakes wakeList
+	l.mu.Lock()
+	l.mu.armed = mono.Never
+	l.stepLocked(dispatch.Event{At: l.now(), Kind: dispatch.Tick}, &wakes)
+	l.mu.Unlock()
+	wakes.send()
+}
+
+// settleLocked fixes a request's outcome. Its client is woken once nothing
+// reads the request any more.
+func (l *Loop) settleLocked(id dispatch.RequestID, err error, wakes *wakeList) {
+	t := l.mu.tickets[id.Index()]
+	l.mu.tickets[id.Index()] = nil
+	l.mu.ids.Free(id)
+	t.ended, t.err = true, err
+	l.mu.live--
+	if l.mu.stopping && l.mu.live == 0 {
+		close(l.mu.idle)
+	}
+	if t.refs == 0 {
+		wakes.add(t, nil)
+	}
+}
+
+func (l *Loop) refuseLocked(a *dispatch.Action, wakes *wakeList) {
+	t := l.mu.tickets[a.Request.Index()]
+	var err error
+	switch a.Reason {
+	case dispatch.QueueFull:
+		err = &Refusal{Reason: QueueFull, RetryAfter: l.mu.core.Drain(a.Model)}
+	case dispatch.Deadline:
+		err = &Refusal{Reason: Deadline, RetryAfter: l.mu.core.Drain(a.Model), Cause: t.cause}
+	case dispatch.NoWorker:
+		err = &Refusal{Reason: NoWorker, RetryAfter: time.Second, Cause: t.cause}
+	case dispatch.TooLarge:
+		err = &Refusal{Reason: TooLarge}
+	case dispatch.Refused:
+		err = t.cause
+	default:
+		err = &Refusal{Reason: Failed, Cause: t.cause}
+	}
+	l.settleLocked(a.Request, err, wakes)
+}
+
+// Close refuses what comes from now on, waits until every request inside Do
+// has its outcome or ctx ends, and frees what the loop holds, backends
+// included.
+func (l *Loop) Close(ctx context.Context) error {
+	l.mu.Lock()
+	if !l.mu.stopping {
+		l.mu.stopping = true
+		if l.mu.live == 0 {
+			close(l.mu.idle)
+		}
+	}
+	l.mu.Unlock()
+	var errs []error
+	select {
+	case <-l.mu.idle:
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("requests are still in flight: %w", ctx.Err()))
+	}
+	l.stop()
+	l.mu.Lock()
+	l.mu.timer.Stop()
+	for _, ex := range l.mu.runs {
+		if ex != nil && ex.cancel != nil {
+			ex.cancel()
+		}
+	}
+	l.mu.Unlock()
+	l.done.Wait()
+	for _, b := range l.cfg.Backends {
+		errs = append(errs, b.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// SetState tells the core that a worker's state has changed.
+func (l *Loop) SetState(w pool.WorkerID, s pool.State) {
+	l.inject(dispatch.Event{Kind: dispatch.WorkerState, Worker: w, State: s})
+}
+
+// inject steps the core with an event that happens now.
+func (l *Loop) inject(ev dispatch.Event) {
+	var wakes wakeList
+	l.mu.Lock()
+	ev.At = l.now()
+	l.stepLocked(ev, &wakes)
+	l.mu.Unlock()
+	wakes.send()
+}

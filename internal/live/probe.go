@@ -1,0 +1,196 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"motley/internal/backend"
+	"motley/internal/dispatch"
+	"motley/internal/oip"
+	"motley/internal/pool"
+)
+
+// ProbeConfig says how the loop watches its workers. Zero fields take the
+// defaults.
+type ProbeConfig struct {
+	Interval time.Duration // between two probes of one worker; default 1 s; negative: probe once
+	Timeout  time.Duration // of one probe; default 2 s
+	Failures int           // consecutive failed probes after which a worker is down; default 2
+	// Batched[model] says whether the first dimension of its tensors is the
+	// batch; nil entries, and a nil slice, leave it to what the workers tell.
+	Batched []*bool
+	// Metadata[model] is used until, and unless, a worker tells its own.
+	Metadata []*oip.ModelMetadata
+}
+
+// Info is what is known of a model from its configuration and its workers.
+// The value is shared: do not change it.
+type Info struct {
+	Metadata *oip.ModelMetadata // nil while unknown
+	Batched  bool               // requests of it can be merged
+	MaxBatch int                // the most items that any worker told it takes; 0 = unbounded or unknown
+}
+
+// Info returns what is known of the model.
+func (l *Loop) Info(m pool.ModelID) *Info {
+	if info := l.infos[m].Load(); info != nil {
+		return info
+	}
+	return &Info{}
+}
+
+// Watch probes every worker once, side by side, and from then on in the
+// background until Close. It returns when the first round is over: workers
+// that are not reachable by then start as down and come up when they answer.
+func (l *Loop) Watch() {
+	p := &l.cfg.Probe
+	if p.Interval == 0 {
+		p.Interval = time.Second
+	}
+	if p.Timeout == 0 {
+		p.Timeout = 2 * time.Second
+	}
+	if p.Failures == 0 {
+		p.Failures = 2
+	}
+	for m := range l.infos {
+		info := &Info{}
+		if m < len(p.Metadata) {
+			info.Metadata = p.Metadata[m]
+		}
+		l.publish(pool.ModelID(m), info)
+	}
+	first := make(chan struct{})
+	n := len(l.cfg.Backends)
+	for w := range pool.WorkerID(n) {
+		l.done.Go(func() { l.watch(w, first) })
+	}
+	for range n {
+		<-first
+	}
+}
+
+// watch follows one worker.
+func (l *Loop) watch(w pool.WorkerID, first chan<- struct{}) {
+	failures := l.cfg.Probe.Failures - 1 // at the start one failure is enough
+	up := false
+	round := func() {
+		err := l.probe(w)
+		switch {
+		case err == nil:
+			if !up {
+				l.log.Info("worker is up", "worker", l.cfg.Core.Workers[w].Name)
+				l.SetState(w, pool.Up)
+			}
+			up, failures = true, 0
+		default:
+			failures++
+			if failures >= l.cfg.Probe.Failures && (up || failures == l.cfg.Probe.Failures) {
+				l.log.Warn("worker is down", "worker", l.cfg.Core.Workers[w].Name, "error", err)
+				l.SetState(w, pool.Down)
+				up = false
+			}
+		}
+	}
+	round()
+	first <- struct{}{}
+	if l.cfg.Probe.Interval < 0 {
+		return
+	}
+	tick := time.NewTicker(l.cfg.Probe.Interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-tick.C:
+			round()
+		}
+	}
+}
+
+// probe asks a worker for each of its models. It is down when none of them
+// answers; a single model that is not ready gets no work there.
+func (l *Loop) probe(w pool.WorkerID) error {
+	var failed error
+	ready := 0
+	for _, s := range l.cfg.Core.Workers[w].Serves {
+		ctx, cancel := context.WithTimeout(l.ctx, l.cfg.Probe.Timeout)
+		st, err := l.cfg.Backends[w].Probe(ctx, l.cfg.Core.Models[s.Model].Name)
+		cancel()
+		limit := 0
+		switch {
+		case err != nil:
+			failed = err
+		case !st.Ready:
+			failed = fmt.Errorf("model '%s' is not ready there", l.cfg.Core.Models[s.Model].Name)
+		default:
+			ready++
+			limit = l.learn(s.Model, st)
+		}
+		l.mu.Lock()
+		now := l.mu.core.Limit(w, s.Model)
+		l.mu.Unlock()
+		if limit != now {
+			l.inject(dispatch.Event{Kind: dispatch.WorkerLimit, Worker: w, Model: s.Model, Size: limit})
+		}
+	}
+	if ready > 0 || len(l.cfg.Core.Workers[w].Serves) == 0 {
+		return nil
+	}
+	return failed
+}
+
+// learn takes in what a worker tells of a model and returns the most items
+// that it takes at once.
+func (l *Loop) learn(m pool.ModelID, st backend.Status) int {
+	l.learning.Lock()
+	defer l.learning.Unlock()
+	info := *l.Info(m)
+	if st.Metadata != nil {
+		info.Metadata = st.Metadata
+	}
+	info.MaxBatch = max(info.MaxBatch, st.MaxBatch)
+	if p := l.cfg.Probe; int(m) < len(p.Batched) && p.Batched[m] != nil {
+		info.Batched = *p.Batched[m]
+	} else {
+		info.Batched = info.MaxBatch > 0 || batchedByShape(info.Metadata)
+	}
+	l.publish(m, &info)
+	switch {
+	case st.MaxBatch > 0:
+		return st.MaxBatch
+	case info.Batched:
+		return math.MaxInt32 // the worker names no bound
+	}
+	return 1
+}
+
+// publish replaces what is known of a model, unless nothing changed.
+func (l *Loop) publish(m pool.ModelID, info *Info) {
+	if p := l.cfg.Probe; int(m) < len(p.Batched) && p.Batched[m] != nil {
+		info.Batched = *p.Batched[m]
+	}
+	if old := l.infos[m].Load(); old == nil || *old != *info {
+		l.infos[m].Store(info)
+	}
+}
+
+// batchedByShape guesses whether a model takes batches where its server does
+// not tell: when the first dimension of every input and output is variable. A
+// model that lists none of its tensors is taken not to.
+func batchedByShape(meta *oip.ModelMetadata) bool {
+	if meta == nil || len(meta.Inputs) == 0 || len(meta.Outputs) == 0 {
+		return false
+	}
+	for _, side := range [][]oip.TensorMetadata{meta.Inputs, meta.Outputs} {
+		for _, t := range side {
+			if len(t.Shape) == 0 || t.Shape[0] != -1 {
+				return false
+			}
+		}
+	}
+	return true
+}
