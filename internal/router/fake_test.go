@@ -1,0 +1,234 @@
+package router
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp/fasthttputil"
+
+	"motley/internal/live"
+	"motley/internal/oip"
+	"motley/internal/pool"
+)
+
+// fakeLoop answers requests by do, and is otherwise set by its fields.
+type fakeLoop struct {
+	do    func(*live.Request) error
+	down  atomic.Bool // no model is ready
+	after time.Duration
+
+	mu   sync.Mutex
+	seen live.Request // the last request
+	head oip.Request
+	data []byte // a copy of its body
+}
+
+func (l *fakeLoop) Do(r *live.Request) error {
+	l.mu.Lock()
+	l.seen, l.head = *r, *r.Call.Request
+	l.data = append(l.data[:0], r.Call.Request.Body...)
+	do := l.do
+	l.mu.Unlock()
+	return do(r)
+}
+
+func (l *fakeLoop) set(do func(*live.Request) error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.do = do
+}
+
+func (l *fakeLoop) last() (live.Request, []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seen, l.data
+}
+
+func (l *fakeLoop) Snapshot() live.Snapshot {
+	return live.Snapshot{
+		Policy:  "least-load",
+		Models:  []live.ModelState{{Name: "adder", Queued: 3, QueuedItems: 5, InFlight: 2}},
+		Workers: []live.WorkerState{{Name: "w0", Type: "g4dn.xlarge", Backend: "fake", State: "up", Breaker: "closed", Batches: 1, Finished: 7, Failures: 2}},
+	}
+}
+func (l *fakeLoop) ModelReady(pool.ModelID) bool          { return !l.down.Load() }
+func (l *fakeLoop) RetryAfter(pool.ModelID) time.Duration { return l.after }
+func answerWith(body string, headLength int) func(*live.Request) error {
+	return func(r *live.Request) error {
+		r.Call.Response.Body = append(r.Call.Response.Body[:0], body...)
+		r.Call.Response.HeadLength = headLength
+		r.Worker, r.Batch, r.Attempts = 0, 4, 1
+		r.Queued, r.Ran = 1234*time.Microsecond, 5678*time.Microsecond
+		return nil
+	}
+}
+
+const jsonAnswer = `{"model_name":"adder","outputs":[{"name":"sum","shape":[1,1],"datatype":"FP32","data":[3]}]}`
+
+var adderMetadata = &oip.ModelMetadata{
+	Name: "adder", Versions: []string{"1", "3"}, Platform: "onnxruntime_onnx",
+	Inputs:  []oip.TensorMetadata{{Name: "x", Datatype: oip.FP32, Shape: []int64{-1, 2}}},
+	Outputs: []oip.TensorMetadata{{Name: "sum", Datatype: oip.FP32, Shape: []int64{-1, 1}}},
+}
+
+const validInfer = `{"id":"a","inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,2]}]}`
+
+// fixture is a server over an in-memory listener. Model adder (id 0) is known,
+// model raw (id 1) takes one row at a time, model quiet (id 2) has no metadata.
+type fixture struct {
+	t      testing.TB
+	loop   *fakeLoop
+	server *Server
+	ln     *fasthttputil.InmemoryListener
+	log    *logBuffer
+	served chan error
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func newFixture(t testing.TB, change func(*Config)) *fixture {
+	t.Helper()
+	f := &fixture{t: t, loop: &fakeLoop{}, log: &logBuffer{}, ln: fasthttputil.NewInmemoryListener(), served: make(chan error, 1)}
+	f.loop.set(answerWith(jsonAnswer, -1))
+	reg := prometheus.NewRegistry()
+	metrics, err := NewMetrics(MetricsConfig{
+		Registerer: reg, Models: []string{"adder", "raw", "quiet"},
+		Workers: []WorkerLabels{{"w0", "g4dn.xlarge"}, {"w1", "r5n.large"}}, Version: "test",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rawMetadata := &oip.ModelMetadata{
+		Name: "raw", Platform: "echo_v1",
+		Inputs:  []oip.TensorMetadata{{Name: "x", Datatype: oip.FP32, Shape: []int64{2}}},
+		Outputs: []oip.TensorMetadata{{Name: "y", Datatype: oip.FP32, Shape: []int64{2}}},
+	}
+	cfg := Config{
+		Loop: f.loop, Metrics: metrics, Gatherer: reg, Version: "test",
+		Log: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Models: []Model{
+			{Name: "adder", ID: 0, QoS: 5 * time.Millisecond, Percentile: .99, MaxQueue: 100, Info: func() ModelInfo {
+				return ModelInfo{Metadata: adderMetadata, Batched: true, MaxBatch: 8}
+			}},
+			{Name: "raw", ID: 1, Info: func() ModelInfo { return ModelInfo{Metadata: rawMetadata, MaxBatch: 1} }},
+			{Name: "quiet", ID: 2, Info: func() ModelInfo { return ModelInfo{} }},
+		},
+		MaxBody: 1 << 20,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	if f.server, err = New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	go func() { f.served <- f.server.Serve(f.ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = f.server.Shutdown(ctx)
+		_ = f.ln.Close()
+	})
+	return f
+}
+
+// dial opens a connection that the test's end closes.
+func (f *fixture) dial() net.Conn {
+	f.t.Helper()
+	c, err := f.ln.Dial()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// response is what came back.
+type response struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// raw writes bytes to a new connection and reads one response.
+func (f *fixture) raw(request string) response {
+	f.t.Helper()
+	c, err := f.ln.Dial()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, request); err != nil {
+		f.t.Fatalf("cannot write: %v", err)
+	}
+	return f.read(c)
+}
+
+func (f *fixture) read(c net.Conn) response {
+	f.t.Helper()
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		f.t.Fatalf("cannot read the response: %v", err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		f.t.Fatalf("cannot read the response's body: %v", err)
+	}
+	return response{res.StatusCode, res.Header, body}
+}
+
+// do sends a request with headers "Name: value".
+func (f *fixture) do(method, path, body string, headers ...string) response {
+	f.t.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: motley\r\n", method, path)
+	for _, h := range headers {
+		b.WriteString(h + "\r\n")
+	}
+	if method == "POST" || body != "" {
+		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(body))
+	}
+	b.WriteString("\r\n" + body)
+	return f.raw(b.String())
+}
+
+// errorText returns the text of an error answer.
+func (r response) errorText(t testing.TB) string {
+	t.Helper()
+	var e map[string]string
+	if err := json.Unmarshal(r.body, &e); err != nil || len(e) != 1 || e["error"] == "" {
+		t.Fatalf("status %d: body %q is not an error of the protocol", r.status, r.body)
+	}
+	if ct := r.header.Get("Content-Type"); ct != "application/json" {
+		t.Errorf("status %d: Content-Type %q of an error, want application/json", r.status, ct)
+	}
+	return e["error"]
+}

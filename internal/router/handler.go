@@ -1,0 +1,199 @@
+package router
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"motley/internal/live"
+	"motley/internal/oip"
+)
+
+// exchange is the state of one request on its way. Exchanges are reused.
+type exchange struct {
+	start   time.Time
+	target  target
+	model   *model // nil where the path names none that is configured
+	headers headers
+	id      []byte // x-request-id of the answer
+
+	call  live.Request
+	head  oip.Request
+	ran   bool   // the loop was asked
+	spare []byte // the decompressed request body, or the uncompressed answer
+	num   []byte // scratch for header values
+}
+
+// maxSpare is the largest buffer in bytes that an exchange keeps for the next
+// one.
+const maxSpare = 1 << 20
+
+// Handler answers one request. The server calls it; tests may.
+func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
+	x := s.pool.Get().(*exchange)
+	x.start = time.Now()
+	x.target = route(ctx.Path())
+	x.model = s.models[string(x.target.model)]
+	x.ran = false
+	x.headers.read(&ctx.Request.Header)
+	x.id = appendRequestID(x.id[:0], x.headers.requestID)
+	ctx.Response.Header.SetCanonical(keyRequestID, x.id)
+	if validTraceparent(x.headers.traceparent) {
+		ctx.Response.Header.SetCanonical(keyTraceparent, x.headers.traceparent)
+	} else {
+		x.headers.traceparent = nil
+	}
+
+	s.dispatch(ctx, x)
+
+	status := ctx.Response.StatusCode()
+	took := time.Since(x.start)
+	if x.target.endpoint == modelInfer {
+		s.count(x, status, took)
+	}
+	s.logAccess(ctx, x, status, took)
+	s.release(x)
+}
+
+// release makes x ready for the next request: it lets go of the client's
+// bytes and of buffers too large to keep.
+func (s *Server) release(x *exchange) {
+	x.headers = headers{}
+	x.target, x.model = target{}, nil
+	x.call = live.Request{}
+	if cap(x.spare) > maxSpare {
+		x.spare = nil
+	}
+	s.pool.Put(x)
+}
+
+func (s *Server) dispatch(ctx *fasthttp.RequestCtx, x *exchange) {
+	t := x.target
+	if t.endpoint == noEndpoint {
+		writeError(ctx, fasthttp.StatusNotFound, "Not Found")
+		return
+	}
+	if !t.endpoint.allows(ctx.IsGet() || ctx.IsHead(), ctx.IsPost()) {
+		ctx.Response.Header.Set("Allow", methods[t.endpoint])
+		writeError(ctx, fasthttp.StatusMethodNotAllowed, "Method Not Allowed")
+		return
+	}
+	switch t.endpoint {
+	case modelMetadata, modelReady, modelConfig, modelStats, modelInfer, modelGenerate, modelTrace:
+		if x.model == nil {
+			writeError(ctx, fasthttp.StatusNotFound, fmt.Sprintf("Request for unknown model: '%s' is not found", cut(t.model)))
+			return
+		}
+		if t.version != nil && !x.model.hasVersion(t.version) {
+			writeError(ctx, fasthttp.StatusNotFound, fmt.Sprintf("Request for unknown model: '%s' version %s is not found",
+				x.model.Name, cut(t.version)))
+			return
+		}
+		s.dispatchModel(ctx, x)
+	case serverMetadata:
+		s.serverMetadata(ctx)
+	case healthLive:
+		ctx.SetStatusCode(fasthttp.StatusOK)
+	case healthReady:
+		if !s.ready() {
+			ctx.SetStatusCode(fasthttp.StatusBadRequest)
+		}
+	case allStats:
+		s.allStats(ctx)
+	case repositoryIndex:
+		s.repositoryIndex(ctx)
+	case repositoryControl:
+		writeUnsupported(ctx, "loading and unloading models over the wire is not supported: models are set in the router's configuration")
+	case sharedMemory:
+		writeUnsupported(ctx, "shared memory is not supported: the router's workers run on other machines")
+	case serverTrace:
+		writeUnsupported(ctx, "trace settings are not supported")
+	case serverLogging:
+		writeUnsupported(ctx, "log settings are not supported over the wire: they are set in the router's configuration")
+	case prometheusMetrics:
+		if s.scrape == nil {
+			writeError(ctx, fasthttp.StatusNotFound, "Not Found")
+			return
+		}
+		s.scrape(ctx)
+	case debugState:
+		s.debugState(ctx)
+	}
+}
+
+func (s *Server) dispatchModel(ctx *fasthttp.RequestCtx, x *exchange) {
+	switch x.target.endpoint {
+	case modelInfer:
+		s.infer(ctx, x)
+	case modelMetadata:
+		s.modelMetadata(ctx, x.model)
+	case modelReady:
+		if s.stopping.Load() || !s.loop.ModelReady(x.model.ID) {
+			writeError(ctx, fasthttp.StatusBadRequest, "Model version not ready")
+		}
+	case modelConfig:
+		s.modelConfig(ctx, x.model)
+	case modelStats:
+		writeJSON(ctx, oip.StatsResponse{ModelStats: []oip.ModelStats{x.model.stats()}})
+	case modelGenerate:
+		writeUnsupported(ctx, "generate and streaming inference are not supported: use infer")
+	case modelTrace:
+		writeUnsupported(ctx, "trace settings are not supported")
+	}
+}
+
+// count records an inference request's end in the metrics.
+func (s *Server) count(x *exchange, status int, took time.Duration) {
+	if x.model == nil {
+		s.metrics.unknown.answered(status)
+		return
+	}
+	mm := x.model.metrics
+	mm.answered(status)
+	if status == fasthttp.StatusOK {
+		mm.succeeded(&x.call, took, x.start.Add(took))
+	} else {
+		mm.stats.failure(took)
+	}
+}
+
+// logAccess writes one line per request at debug level, and one at warning
+// level where the answer is 500 or above. Bodies, query strings and headers
+// other than the two identifiers are not logged.
+func (s *Server) logAccess(ctx *fasthttp.RequestCtx, x *exchange, status int, took time.Duration) {
+	level := slog.LevelDebug
+	if status >= 500 {
+		level = slog.LevelWarn
+	}
+	if !s.log.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 12)
+	attrs = append(attrs,
+		slog.String("method", string(ctx.Method())),
+		slog.String("path", string(ctx.Path())),
+		slog.Int("status", status),
+		slog.Duration("took", took),
+		slog.Int("bytes_in", len(ctx.Request.Body())),
+		slog.Int("bytes_out", len(ctx.Response.Body())),
+		slog.String("request_id", string(x.id)),
+	)
+	if x.headers.traceparent != nil {
+		attrs = append(attrs, slog.String("traceparent", string(x.headers.traceparent)))
+	}
+	if x.ran {
+		attrs = append(attrs,
+			slog.Int("items", x.call.Size), slog.Int("batch", x.call.Batch), slog.Int("attempts", x.call.Attempts),
+			slog.Duration("queued", x.call.Queued), slog.Duration("ran", x.call.Ran))
+	}
+	if status >= 400 {
+		attrs = append(attrs, slog.String("error", string(cut(ctx.Response.Body()))))
+	}
+	s.log.LogAttrs(context.Background(), level, "request", attrs...)
+}
+
+// cut bounds what an error text or a log line repeats of a client's bytes.
+func cut(b []byte) []byte { return b[:min(len(b), 256)] }

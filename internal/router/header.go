@@ -1,0 +1,134 @@
+package router
+
+import (
+	"bytes"
+	"math/rand/v2"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	headerLength      = "Inference-Header-Content-Length"
+	headerRequestID   = "X-Request-Id"
+	headerTraceparent = "Traceparent"
+	headerBatch       = "X-Motley-Batch"
+	headerRetryAfter  = "Retry-After"
+	headerRetryMs     = "Retry-After-Ms"
+	headerShouldRetry = "X-Should-Retry"
+	headerTiming      = "Server-Timing"
+)
+
+// maxRequestID is the most bytes of a client's x-request-id that are echoed.
+const maxRequestID = 128
+
+// headers are the request headers that the front end reads, found in one pass.
+// The slices point into the request; nil is an absent header.
+type headers struct {
+	length          []byte // Inference-Header-Content-Length
+	lengthConflict  bool   // it came twice with different values
+	contentEncoding []byte
+	encodings       int // Content-Encoding headers
+	acceptEncoding  []byte
+	requestID       []byte
+	traceparent     []byte
+	deadlines       [len(deadlineHeaders)][]byte
+}
+
+// read fills h from the request. Of a header that comes twice the first counts.
+func (h *headers) read(from *fasthttp.RequestHeader) {
+	*h = headers{}
+	for k, v := range from.All() {
+		switch string(k) {
+		case headerLength:
+			if h.length != nil && !bytes.Equal(h.length, v) {
+				h.lengthConflict = true
+			}
+			first(&h.length, v)
+		case "Content-Encoding":
+			h.encodings++
+			first(&h.contentEncoding, v)
+		case "Accept-Encoding":
+			first(&h.acceptEncoding, v)
+		case headerRequestID:
+			first(&h.requestID, v)
+		case headerTraceparent:
+			first(&h.traceparent, v)
+		case "Grpc-Timeout":
+			first(&h.deadlines[0], v)
+		case "X-Envoy-Expected-Rq-Timeout-Ms":
+			first(&h.deadlines[1], v)
+		case "X-Envoy-Upstream-Rq-Timeout-Ms":
+			first(&h.deadlines[2], v)
+		case "X-Request-Timeout-Seconds":
+			first(&h.deadlines[3], v)
+		case "X-Request-Timeout-Ms":
+			first(&h.deadlines[4], v)
+		case "X-Stainless-Timeout":
+			first(&h.deadlines[5], v)
+		case "X-Llm-D-Slo-Ttft-Ms":
+			first(&h.deadlines[6], v)
+		}
+	}
+}
+
+// first sets dst to v, unless it is set; an empty header is present.
+func first(dst *[]byte, v []byte) {
+	if *dst != nil {
+		return
+	}
+	if v == nil {
+		v = []byte{}
+	}
+	*dst = v
+}
+
+// appendRequestID appends the client's id, if it is one that may stand in a
+// header and a log line, and otherwise a new one of 32 hexadecimal digits.
+func appendRequestID(dst, given []byte) []byte {
+	if validRequestID(given) {
+		return append(dst, given...)
+	}
+	const hex = "0123456789abcdef"
+	for range 2 {
+		for r, i := rand.Uint64(), 0; i < 16; i++ {
+			dst = append(dst, hex[r&15])
+			r >>= 4
+		}
+	}
+	return dst
+}
+
+// validRequestID reports whether id has 1 to maxRequestID characters, all of
+// them letters, digits or one of - _ . : / + = @.
+func validRequestID(id []byte) bool {
+	if len(id) == 0 || len(id) > maxRequestID {
+		return false
+	}
+	for _, c := range id {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case bytes.IndexByte([]byte("-_.:/+=@"), c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// validTraceparent reports whether v has the form of W3C Trace Context
+// version 00: 2, 32, 16 and 2 hexadecimal digits joined by dashes.
+func validTraceparent(v []byte) bool {
+	if len(v) != 55 {
+		return false
+	}
+	for i, c := range v {
+		if i == 2 || i == 35 || i == 52 {
+			if c != '-' {
+				return false
+			}
+		} else if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,173 @@
+package router
+
+import (
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"motley/internal/oip"
+)
+
+// infer answers one inference request.
+func (s *Server) infer(ctx *fasthttp.RequestCtx, x *exchange) {
+	err := s.prepare(ctx, x)
+	if err == nil {
+		x.ran = true
+		// The answer is written to the response's own buffer, which the HTTP
+		// server pools.
+		x.call.Call.Response = oip.Message{Body: ctx.Response.SwapBody(nil)[:0], HeadLength: -1}
+		err = s.loop.Do(&x.call)
+	}
+	if err != nil {
+		s.refuse(ctx, x, err)
+		return
+	}
+	s.answer(ctx, x)
+}
+
+// prepare reads the request into x.call. Its errors are the client's fault, or
+// that of a bug in the codec, which must not take the other clients down.
+func (s *Server) prepare(ctx *fasthttp.RequestCtx, x *exchange) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("BUG: panic while reading a request", "panic", p, "stack", string(debug.Stack()))
+			err = &oip.Error{Status: http.StatusInternalServerError, Message: "internal error while reading the request"}
+		}
+	}()
+	body, err := s.body(ctx, x)
+	if err != nil {
+		return err
+	}
+	length, err := x.headers.headLength(len(body))
+	if err != nil {
+		return err
+	}
+	x.head.Model = x.model.Name
+	if err := x.head.Parse(body, length, &s.cfg.Limits); err != nil {
+		return err
+	}
+	info := x.model.Info()
+	if err := x.head.Check(info.Metadata, info.Batched, info.MaxBatch); err != nil {
+		return err
+	}
+	timeout, err := x.headers.timeout(x.head.Timeout)
+	if err != nil {
+		return err
+	}
+	x.call.Call.Request = &x.head
+	x.call.Model = x.model.ID
+	x.call.Size = x.head.Size(info.Batched)
+	x.call.Timeout = timeout
+	x.call.Priority = x.head.Priority
+	x.call.MergeKey = x.head.MergeKey(uint64(x.model.ID), info.Batched)
+	x.call.Worker = -1
+	return nil
+}
+
+// body returns the request's body, decompressed into x.spare where it came
+// compressed.
+func (s *Server) body(ctx *fasthttp.RequestCtx, x *exchange) ([]byte, error) {
+	body := ctx.PostBody()
+	if len(body) > s.cfg.MaxBody {
+		return nil, tooLarge(bodyTooLarge(s.cfg.MaxBody))
+	}
+	if x.headers.encodings == 0 {
+		return body, nil
+	}
+	enc := contentEncoding(x.headers.contentEncoding)
+	if x.headers.encodings > 1 || enc == unsupported {
+		ctx.Response.Header.Set("Accept-Encoding", acceptedEncodings)
+		return nil, &oip.Error{
+			Status: http.StatusUnsupportedMediaType,
+			Message: fmt.Sprintf("Content-Encoding %s is not supported, use one of: %s",
+				quote(x.headers.contentEncoding), acceptedEncodings),
+		}
+	}
+	if enc == identity {
+		return body, nil
+	}
+	var err error
+	x.spare, err = appendDecoded(x.spare[:0], body, enc, s.cfg.MaxBody)
+	return x.spare, err
+}
+
+// headLength returns the value of Inference-Header-Content-Length for a body
+// of size bytes: −1 when the header is absent.
+func (h *headers) headLength(size int) (int, error) {
+	v := h.length
+	if v == nil {
+		return -1, nil
+	}
+	if h.lengthConflict {
+		return 0, badLength(fmt.Sprintf("%s was sent twice with different values", headerLength))
+	}
+	abs := v
+	if len(abs) > 0 && abs[0] == '-' {
+		abs = abs[1:]
+	}
+	if !digits(abs) {
+		return 0, badLength(fmt.Sprintf("Unable to parse %s, got: %s", headerLength, cut(v)))
+	}
+	n := 0
+	for _, c := range abs {
+		// One beyond the body is as wrong as any number above it.
+		n = min(10*n+int(c-'0'), size+1)
+	}
+	if n > size || len(abs) < len(v) {
+		return 0, badLength(fmt.Sprintf("inference header size should be in range (0, %d), got: %s", size, cut(v)))
+	}
+	return n, nil
+}
+
+func badLength(text string) error {
+	return &oip.Error{Status: http.StatusBadRequest, Message: text}
+}
+
+// answer writes the worker's response.
+func (s *Server) answer(ctx *fasthttp.RequestCtx, x *exchange) {
+	h := &ctx.Response.Header
+	msg := x.call.Call.Response
+	if msg.HeadLength >= 0 {
+		h.SetContentType("application/octet-stream")
+		x.num = strconv.AppendInt(x.num[:0], int64(msg.HeadLength), 10)
+		h.SetCanonical(keyLength, x.num)
+	} else {
+		h.SetContentType("application/json")
+	}
+	x.num = appendTiming(x.num[:0], x.call.Queued, x.call.Ran)
+	h.SetCanonical(keyTiming, x.num)
+	x.num = strconv.AppendInt(x.num[:0], int64(x.call.Batch), 10)
+	h.SetCanonical(keyBatch, x.num)
+
+	body := msg.Body
+	if len(body) >= minCompress {
+		if enc := acceptedEncoding(x.headers.acceptEncoding); enc != identity {
+			// The answer trades places with the spare buffer, which the
+			// request's body no longer needs.
+			encoded := appendEncoded(x.spare[:0], body, enc)
+			x.spare, body = body, encoded
+			h.Set("Content-Encoding", enc.name())
+		}
+		h.Set("Vary", "Accept-Encoding")
+	}
+	ctx.Response.SwapBody(body)
+	ctx.SetStatusCode(fasthttp.StatusOK)
+}
+
+// appendTiming appends a Server-Timing value, in milliseconds.
+func appendTiming(dst []byte, queued, ran time.Duration) []byte {
+	dst = appendMillis(append(dst, "queue;dur="...), queued)
+	return appendMillis(append(dst, ", run;dur="...), ran)
+}
+
+// appendMillis appends d in milliseconds with three decimals.
+func appendMillis(dst []byte, d time.Duration) []byte {
+	us := max(d, 0).Microseconds()
+	dst = strconv.AppendInt(dst, us/1000, 10)
+	us %= 1000
+	return append(dst, '.', byte('0'+us/100), byte('0'+us/10%10), byte('0'+us%10))
+}

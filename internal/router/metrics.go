@@ -1,0 +1,229 @@
+package router
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"motley/internal/live"
+	"motley/internal/pool"
+)
+
+// WorkerLabels name a worker in the metrics.
+type WorkerLabels struct {
+	Name         string
+	InstanceType string
+}
+
+// MetricsConfig says what is measured. Label values come from here and from
+// nowhere else, so that clients cannot make series.
+type MetricsConfig struct {
+	Registerer prometheus.Registerer // required
+	Models     []string              // by pool.ModelID
+	Workers    []WorkerLabels        // by pool.WorkerID
+	Version    string                // of this build; default "dev"
+	Runtime    bool                  // also register the collectors of the Go runtime and the process
+}
+
+// unknownModel labels requests for models that are not configured.
+const unknownModel = "_unknown"
+
+// Metrics counts what passes the front end and what the loop reports. It is
+// the loop's live.Observer. All methods may be called from several goroutines.
+type Metrics struct {
+	models  []modelMetrics // by pool.ModelID
+	unknown modelMetrics
+	workers []WorkerLabels
+	types   map[string]int // instance type → index into modelMetrics.byType
+	state   *stateCollector
+
+	malformed prometheus.Counter
+}
+
+var _ live.Observer = (*Metrics)(nil)
+
+// statuses are those that the front end answers with itself; the series of
+// others are resolved when they occur.
+var statuses = [...]int{
+	http.StatusOK, http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed,
+	http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusTooManyRequests,
+	http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+}
+
+// modelMetrics are the resolved series of one model.
+type modelMetrics struct {
+	name     string
+	vec      *prometheus.CounterVec
+	requests [len(statuses)]prometheus.Counter
+	rejected []prometheus.Counter // by live.Reason
+	duration prometheus.Observer
+	queue    prometheus.Observer
+	retries  prometheus.Counter
+	byType   []typeMetrics
+	stats    modelTally
+}
+
+// typeMetrics are the resolved series of one model on one instance type.
+type typeMetrics struct {
+	batch, service, profileError prometheus.Observer
+}
+
+// latencyBuckets run from 0.5 ms to 60 s, in seconds.
+var latencyBuckets = []float64{
+	.0005, .001, .002, .003, .005, .0075, .01, .015, .02, .03, .05, .075, .1, .15, .2, .3, .5, .75, 1, 2, 5, 10, 30, 60,
+}
+
+// NewMetrics registers the metrics.
+func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
+	r := &registrar{to: cfg.Registerer}
+	requests := r.counter("motley_requests_total", "Inference requests answered, by model and HTTP status.", "model", "code")
+	duration := r.histogram("motley_request_duration_seconds",
+		"Time from a request's head to its answer, of inference requests answered with 200.", latencyBuckets, "model")
+	queue := r.histogram("motley_queue_duration_seconds",
+		"Time from a request's arrival to the start of the execution that answered it.", latencyBuckets, "model")
+	rejected := r.counter("motley_rejected_total", "Inference requests without a worker's answer, by reason.", "model", "reason")
+	retries := r.counter("motley_retries_total", "Requests sent to another worker after a failed execution.", "model")
+	batch := r.histogram("motley_batch_size_items", "Items per execution.",
+		prometheus.ExponentialBuckets(1, 2, 12), "model", "instance_type")
+	service := r.histogram("motley_service_time_seconds", "Time of an execution, of those that did not fail.",
+		latencyBuckets, "model", "instance_type")
+	profileError := r.histogram("motley_profile_error_ratio",
+		"Distance of the predicted from the measured time of an execution, as a share of the measured.",
+		[]float64{.01, .02, .05, .1, .15, .2, .3, .5, 1, 2, 5}, "model", "instance_type")
+	malformed := r.counter("motley_malformed_requests_total", "Requests refused because they were not well-formed HTTP.")
+
+	m := &Metrics{workers: cfg.Workers, types: map[string]int{}, state: &stateCollector{}}
+	var types []string
+	for _, w := range cfg.Workers {
+		if _, ok := m.types[w.InstanceType]; !ok {
+			m.types[w.InstanceType] = len(types)
+			types = append(types, w.InstanceType)
+		}
+	}
+	resolve := func(mm *modelMetrics, name string) {
+		mm.name, mm.vec = name, requests
+		for i, code := range statuses {
+			mm.requests[i] = requests.WithLabelValues(name, strconv.Itoa(code))
+		}
+	}
+	m.malformed = malformed.WithLabelValues()
+	resolve(&m.unknown, unknownModel)
+	m.models = make([]modelMetrics, len(cfg.Models))
+	for i, name := range cfg.Models {
+		mm := &m.models[i]
+		resolve(mm, name)
+		mm.duration, mm.queue = duration.WithLabelValues(name), queue.WithLabelValues(name)
+		mm.retries = retries.WithLabelValues(name)
+		mm.rejected = make([]prometheus.Counter, len(live.Reasons())+1)
+		for _, reason := range live.Reasons() {
+			mm.rejected[reason] = rejected.WithLabelValues(name, reason.String())
+		}
+		for _, t := range types {
+			mm.byType = append(mm.byType, typeMetrics{
+				batch:        batch.WithLabelValues(name, t),
+				service:      service.WithLabelValues(name, t),
+				profileError: profileError.WithLabelValues(name, t),
+			})
+		}
+	}
+
+	version := cfg.Version
+	if version == "" {
+		version = "dev"
+	}
+	r.add(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "motley_build_info",
+		Help:        "1, labelled with the build.",
+		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
+	}, func() float64 { return 1 }))
+	r.add(m.state)
+	if cfg.Runtime {
+		r.add(collectors.NewGoCollector())
+		r.add(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	}
+	if r.err != nil {
+		return nil, fmt.Errorf("cannot register metrics: %w", r.err)
+	}
+	return m, nil
+}
+
+// registrar registers vectors and keeps the first error.
+type registrar struct {
+	to  prometheus.Registerer
+	err error
+}
+
+func (r *registrar) add(c prometheus.Collector) {
+	if err := r.to.Register(c); err != nil && r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *registrar) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	r.add(v)
+	return v
+}
+
+func (r *registrar) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	r.add(v)
+	return v
+}
+
+// model returns the series of id, those of unknown models where id is not one.
+func (m *Metrics) model(id pool.ModelID) *modelMetrics {
+	if id < 0 || int(id) >= len(m.models) {
+		return &m.unknown
+	}
+	return &m.models[id]
+}
+
+// answered counts one answer.
+func (mm *modelMetrics) answered(status int) {
+	for i, code := range statuses {
+		if code == status {
+			mm.requests[i].Inc()
+			return
+		}
+	}
+	mm.vec.WithLabelValues(mm.name, strconv.Itoa(status)).Inc()
+}
+
+// BatchDone implements live.Observer.
+func (m *Metrics) BatchDone(b live.BatchReport) {
+	if int(b.Worker) >= len(m.workers) || b.Worker < 0 || int(b.Model) >= len(m.models) || b.Model < 0 {
+		return
+	}
+	mm := &m.models[b.Model]
+	t := &mm.byType[m.types[m.workers[b.Worker].InstanceType]]
+	t.batch.Observe(float64(b.Items))
+	if b.Err != nil {
+		return
+	}
+	t.service.Observe(b.Ran.Seconds())
+	if b.Predicted > 0 && b.Ran > 0 {
+		t.profileError.Observe(math.Abs(float64(b.Ran-b.Predicted)) / float64(b.Ran))
+	}
+	mm.stats.batch(b.Items, b.Ran)
+}
+
+// Retried implements live.Observer.
+func (m *Metrics) Retried(model pool.ModelID) {
+	if mm := m.model(model); mm.retries != nil {
+		mm.retries.Inc()
+	}
+}
+
+// succeeded records the times of one request answered with 200.
+func (mm *modelMetrics) succeeded(r *live.Request, took time.Duration, at time.Time) {
+	mm.duration.Observe(took.Seconds())
+	mm.queue.Observe(r.Queued.Seconds())
+	mm.stats.success(r, took, at)
+}

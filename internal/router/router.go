@@ -1,0 +1,182 @@
+// Package router is the HTTP front end: it speaks the Open Inference Protocol
+// v2 as Triton does (paths, error forms, statuses, the binary tensor
+// extension), hands inference requests to the loop that owns the dispatch
+// core, and answers with what comes back. Besides, it serves /metrics and
+// /debug/state.
+//
+// A request's body is read once into a buffer of the HTTP server and stays
+// there until the answer is written; the answer's buffer is the one the worker
+// wrote to. In steady state an inference request allocates nothing here.
+package router
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
+	"motley/internal/live"
+	"motley/internal/oip"
+	"motley/internal/pool"
+)
+
+// Loop is what the front end needs of live.Loop.
+type Loop interface {
+	// Do runs one request to its end; see live.Loop.
+	Do(*live.Request) error
+	Snapshot() live.Snapshot
+	ModelReady(pool.ModelID) bool
+	RetryAfter(pool.ModelID) time.Duration
+}
+
+// Model is a model that the front end serves.
+type Model struct {
+	Name       string        // as clients spell it in paths; required, without '/'
+	ID         pool.ModelID  // its index in the loop and the metrics
+	QoS        time.Duration // latency target, for error texts and /debug/state
+	Percentile float64       // the share of requests that must make it, for /debug/state
+	MaxQueue   int           // the limit of its queue in requests, for error texts; 0 = not told
+	// Info returns what is known of the model now. It is called once per
+	// request, from many goroutines, and must not block or allocate: an
+	// atomic load.
+	Info func() ModelInfo
+}
+
+// ModelInfo is what the workers told of a model.
+type ModelInfo struct {
+	Metadata *oip.ModelMetadata // nil while unknown
+	Batched  bool               // the first dimension of all tensors is the batch
+	MaxBatch int                // the most items one execution takes on any worker; 0 = unknown
+}
+
+// Config configures a Server. Zero fields take the defaults.
+type Config struct {
+	Loop    Loop // required
+	Models  []Model
+	Metrics *Metrics // default: metrics that nobody gathers
+	// Gatherer is what /metrics prints; nil = /metrics is not there.
+	Gatherer prometheus.Gatherer
+	Log      *slog.Logger // default: discard
+
+	Name    string // of the server, in GET /v2; default "motley"
+	Version string // default "dev"
+
+	MaxBody        int           // bytes of a request body, before and after decompression; default 64 MiB
+	MaxHeader      int           // bytes of a request's head; default 8 KiB; it is also the read buffer of a connection
+	MaxConnections int           // open at once; default 16384
+	ReadTimeout    time.Duration // to read one whole request; default 60 s
+	WriteTimeout   time.Duration // to write one response; default 60 s
+	IdleTimeout    time.Duration // between requests of a connection; default 120 s
+	// ShutdownDelay is how long requests are still accepted after readiness
+	// went off, so that load balancers notice; default none.
+	ShutdownDelay time.Duration
+	Limits        oip.Limits
+}
+
+// Server serves the HTTP API. Make one with New.
+type Server struct {
+	cfg      Config
+	loop     Loop
+	log      *slog.Logger
+	metrics  *Metrics
+	models   map[string]*model
+	order    []*model // as configured
+	scrape   fasthttp.RequestHandler
+	fast     fasthttp.Server
+	started  time.Time
+	stopping atomic.Bool
+	pool     sync.Pool // of *exchange
+}
+
+// model is a configured model and its series.
+type model struct {
+	Model
+	metrics *modelMetrics
+}
+
+// New returns a server that is not listening yet.
+func New(cfg Config) (*Server, error) {
+	if cfg.Loop == nil {
+		return nil, errors.New("cannot make router: no loop")
+	}
+	cfg = cfg.withDefaults()
+	if cfg.Metrics == nil {
+		var names []string
+		for _, m := range cfg.Models {
+			names = append(names, m.Name)
+		}
+		var err error
+		if cfg.Metrics, err = NewMetrics(MetricsConfig{Registerer: prometheus.NewRegistry(), Models: names}); err != nil {
+			return nil, fmt.Errorf("cannot make router: %w", err)
+		}
+	}
+	s := &Server{
+		cfg:     cfg,
+		loop:    cfg.Loop,
+		log:     cfg.Log,
+		metrics: cfg.Metrics,
+		models:  make(map[string]*model, len(cfg.Models)),
+		started: time.Now(),
+		pool:    sync.Pool{New: func() any { return new(exchange) }},
+	}
+	for _, m := range cfg.Models {
+		switch {
+		case m.Name == "":
+			return nil, errors.New("cannot make router: a model has no name")
+		case s.models[m.Name] != nil:
+			return nil, fmt.Errorf("cannot make router: model %q is there twice", m.Name)
+		case m.Info == nil:
+			return nil, fmt.Errorf("cannot make router: model %q has no Info", m.Name)
+		case m.ID < 0 || int(m.ID) >= len(cfg.Metrics.models):
+			return nil, fmt.Errorf("cannot make router: model %q has id %d, and the metrics know %d models",
+				m.Name, m.ID, len(cfg.Metrics.models))
+		}
+		mm := &model{Model: m, metrics: cfg.Metrics.model(m.ID)}
+		s.models[m.Name] = mm
+		s.order = append(s.order, mm)
+	}
+	if cfg.Gatherer != nil {
+		s.scrape = scrapeHandler(cfg.Gatherer)
+	}
+	snapshot := cfg.Loop.Snapshot
+	s.metrics.state.snapshot.Store(&snapshot)
+	s.configureHTTP()
+	return s, nil
+}
+
+func (cfg Config) withDefaults() Config {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&cfg.ReadTimeout, time.Minute)
+	set(&cfg.WriteTimeout, time.Minute)
+	set(&cfg.IdleTimeout, 2*time.Minute)
+	for _, n := range []struct {
+		field *int
+		value int
+	}{{&cfg.MaxBody, 64 << 20}, {&cfg.MaxHeader, 8 << 10}, {&cfg.MaxConnections, 16384}} {
+		if *n.field == 0 {
+			*n.field = n.value
+		}
+	}
+	if cfg.Name == "" {
+		cfg.Name = "motley"
+	}
+	if cfg.Version == "" {
+		cfg.Version = "dev"
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return cfg
+}
+
+// Observer is what the loop reports to: the server's metrics.
+func (s *Server) Observer() live.Observer { return s.metrics }

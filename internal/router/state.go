@@ -1,0 +1,60 @@
+package router
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"motley/internal/live"
+)
+
+// stateCollector reads the loop's gauges when it is scraped.
+type stateCollector struct {
+	snapshot atomic.Pointer[func() live.Snapshot] // nil until a server is made
+}
+
+var (
+	workerUp = prometheus.NewDesc("motley_worker_up",
+		"1 while the worker is up and its breaker lets work through.", []string{"worker", "instance_type"}, nil)
+	workerInFlight = prometheus.NewDesc("motley_worker_in_flight_batches",
+		"Executions that the worker runs now.", []string{"worker", "instance_type"}, nil)
+	workerBatches = prometheus.NewDesc("motley_worker_batches_total",
+		"Executions that ended, by outcome.", []string{"worker", "instance_type", "outcome"}, nil)
+	queueRequests = prometheus.NewDesc("motley_queue_requests",
+		"Requests that wait for a worker.", []string{"model"}, nil)
+	inFlightRequests = prometheus.NewDesc("motley_in_flight_requests",
+		"Requests that a worker runs now.", []string{"model"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{workerUp, workerInFlight, workerBatches, queueRequests, inFlightRequests} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
+	snapshot := c.snapshot.Load()
+	if snapshot == nil {
+		return
+	}
+	s := (*snapshot)()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for _, w := range s.Workers {
+		up := 0.0
+		if w.State == "up" && w.Breaker != "open" {
+			up = 1
+		}
+		gauge(workerUp, up, w.Name, w.Type)
+		gauge(workerInFlight, float64(w.Batches), w.Name, w.Type)
+		ch <- prometheus.MustNewConstMetric(workerBatches, prometheus.CounterValue, float64(w.Finished), w.Name, w.Type, "success")
+		ch <- prometheus.MustNewConstMetric(workerBatches, prometheus.CounterValue, float64(w.Failures), w.Name, w.Type, "failure")
+	}
+	for _, m := range s.Models {
+		gauge(queueRequests, float64(m.Queued), m.Name)
+		gauge(inFlightRequests, float64(m.InFlight), m.Name)
+	}
+}
