@@ -129,6 +129,9 @@ func (s *scanner) element(a *array, c byte) bool {
 		return s.value()
 	case 'n':
 		a.kinds |= kindNull
+		if !s.lax {
+			a.kinds |= kindOther
+		}
 		return s.value()
 	case 'N', 'I':
 		if s.lax && s.nonFinite(a) {

@@ -495,3 +495,17 @@ func (r *Request) Size(batched bool) int {
 	}
 	return int(r.Inputs[0].Shape[0])
 }
+
+// ParseHeadLength reads the value of an Inference-Header-Content-Length
+// header: −1 when it is empty, that is absent. The error is an *Error with
+// status 400.
+func ParseHeadLength(value []byte) (int, error) {
+	if len(value) == 0 {
+		return -1, nil
+	}
+	n, ok := parseCount(value, 1<<62)
+	if !ok {
+		return 0, badRequest("Unable to parse Inference-Header-Content-Length, got: %.64s", value)
+	}
+	return int(n), nil
+}
