@@ -96,9 +96,9 @@ func (s *Server) refusal(ctx *fasthttp.RequestCtx, x *exchange, r *live.Refusal)
 		s.reply(ctx, fasthttp.StatusServiceUnavailable,
 			fmt.Sprintf("model '%s' has no worker that is up", m.Name), true, max(after, time.Second))
 	case live.TooLarge:
-		text := fmt.Sprintf("inference request batch-size %d is more than any worker takes for '%s'", x.call.Size, m.Name)
-		if most := m.Info().MaxBatch; most > 0 {
-			text = fmt.Sprintf("inference request batch-size must be <= %d for '%s', got %d", most, m.Name, x.call.Size)
+		text := fmt.Sprintf("inference request batch-size %d is more than any worker of '%s' that is up takes", x.call.Size, m.Name)
+		if most := m.Info().MaxBatch; most > 0 && x.call.Size > most {
+			text = fmt.Sprintf("inference request batch-size must be <= %d for model '%s', got %d", most, m.Name, x.call.Size)
 		}
 		s.reply(ctx, fasthttp.StatusBadRequest, text, false, 0)
 	case live.Stopping:

@@ -117,7 +117,7 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 // transportError gives the status and text for an error of the HTTP server.
 func (s *Server) transportError(err error) (int, string) {
 	var (
-		netErr net.Error
+		late   interface{ Timeout() bool }
 		broken fasthttp.ErrBrokenChunk
 		small  *fasthttp.ErrSmallBuffer
 	)
@@ -127,7 +127,7 @@ func (s *Server) transportError(err error) (int, string) {
 			fmt.Sprintf("request head is over the limit of %d bytes", s.cfg.MaxHeader)
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		return fasthttp.StatusRequestEntityTooLarge, bodyTooLarge(s.cfg.MaxBody)
-	case errors.As(err, &netErr) && netErr.Timeout():
+	case errors.As(err, &late) && late.Timeout():
 		return fasthttp.StatusRequestTimeout, fmt.Sprintf("request did not arrive within %v", s.cfg.ReadTimeout)
 	case errors.Is(err, fasthttp.ErrUnsupportedTransferEncoding):
 		return fasthttp.StatusBadRequest, "malformed HTTP request: Transfer-Encoding must be chunked and occur once"

@@ -1,0 +1,175 @@
+package router
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"motley/internal/backend"
+	"motley/internal/live"
+)
+
+func TestMetrics(t *testing.T) {
+	f := newFixture(t, nil)
+	post := func(path, body string) { f.do("POST", path, body) }
+	post("/v2/models/adder/infer", validInfer)
+	post("/v2/models/adder/infer", "{")
+	post("/v2/models/"+strings.Repeat("a", 50)+"/infer", validInfer)
+	post("/v2/models/other/infer", validInfer)
+	f.loop.set(func(*live.Request) error { return &live.Refusal{Reason: live.QueueFull} })
+	post("/v2/models/adder/infer", validInfer)
+	f.loop.set(func(*live.Request) error { return &backend.Error{Class: backend.Client, Status: 422, Message: "no"} })
+	post("/v2/models/adder/infer", validInfer)
+	f.raw("nonsense\r\n\r\n")
+
+	o := f.server.Observer()
+	o.BatchDone(live.BatchReport{Worker: 0, Model: 0, Requests: 2, Items: 4, Ran: 10 * time.Millisecond, Predicted: 8 * time.Millisecond})
+	o.BatchDone(live.BatchReport{Worker: 1, Model: 0, Requests: 1, Items: 1, Err: &backend.Error{Class: backend.Timeout}})
+	o.BatchDone(live.BatchReport{Worker: 99, Model: 0, Items: 1})
+	o.Retried(0)
+	o.Retried(99)
+
+	res := f.do("GET", "/metrics", "")
+	if res.status != 200 || !strings.HasPrefix(res.header.Get("Content-Type"), "text/plain") {
+		t.Fatalf("status %d, Content-Type %s", res.status, res.header.Get("Content-Type"))
+	}
+	text := string(res.body)
+	for _, want := range []string{
+		`motley_requests_total{code="200",model="adder"} 1`,
+		`motley_requests_total{code="400",model="adder"} 1`,
+		`motley_requests_total{code="422",model="adder"} 1`,
+		`motley_requests_total{code="429",model="adder"} 1`,
+		`motley_requests_total{code="404",model="_unknown"} 2`,
+		`motley_request_duration_seconds_count{model="adder"} 1`,
+		`motley_queue_duration_seconds_count{model="adder"} 1`,
+		`motley_queue_duration_seconds_sum{model="adder"} 0.001234`,
+		`motley_batch_size_items_sum{instance_type="g4dn.xlarge",model="adder"} 4`,
+		`motley_batch_size_items_count{instance_type="r5n.large",model="adder"} 1`,
+		`motley_service_time_seconds_sum{instance_type="g4dn.xlarge",model="adder"} 0.01`,
+		`motley_service_time_seconds_count{instance_type="r5n.large",model="adder"} 0`,
+		`motley_profile_error_ratio_sum{instance_type="g4dn.xlarge",model="adder"} 0.2`,
+		`motley_rejected_total{model="adder",reason="queue_full"} 1`,
+		`motley_rejected_total{model="adder",reason="deadline"} 0`,
+		`motley_retries_total{model="adder"} 1`,
+		`motley_malformed_requests_total 1`,
+		`motley_worker_up{instance_type="g4dn.xlarge",worker="w0"} 1`,
+		`motley_worker_in_flight_batches{instance_type="g4dn.xlarge",worker="w0"} 1`,
+		`motley_worker_batches_total{instance_type="g4dn.xlarge",outcome="success",worker="w0"} 7`,
+		`motley_worker_batches_total{instance_type="g4dn.xlarge",outcome="failure",worker="w0"} 2`,
+		`motley_queue_requests{model="adder"} 3`,
+		`motley_in_flight_requests{model="adder"} 2`,
+		`version="test"} 1`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+	if strings.Contains(text, "aaaaa") || strings.Contains(text, `"other"`) {
+		t.Error("a client made a label value")
+	}
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+
+	var stats struct {
+		ModelStats []struct {
+			InferenceCount int `json:"inference_count"`
+			ExecutionCount int `json:"execution_count"`
+			LastInference  int `json:"last_inference"`
+			InferenceStats struct {
+				Success, Fail, Queue struct{ Count, Ns int }
+			} `json:"inference_stats"`
+			BatchStats []struct {
+				BatchSize    int                     `json:"batch_size"`
+				ComputeInfer struct{ Count, Ns int } `json:"compute_infer"`
+			} `json:"batch_stats"`
+		} `json:"model_stats"`
+	}
+	if err := json.Unmarshal(f.do("GET", "/v2/models/adder/stats", "").body, &stats); err != nil {
+		t.Fatal(err)
+	}
+	s := stats.ModelStats[0]
+	if s.InferenceCount != 1 || s.ExecutionCount != 1 || s.LastInference == 0 || s.InferenceStats.Success.Count != 1 ||
+		s.InferenceStats.Fail.Count != 3 || s.InferenceStats.Queue.Ns != 1234000 ||
+		len(s.BatchStats) != 1 || s.BatchStats[0].BatchSize != 4 || s.BatchStats[0].ComputeInfer.Ns != 10_000_000 {
+		t.Errorf("statistics %+v", s)
+	}
+}
+
+func TestRuntimeCollectors(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	if _, err := NewMetrics(MetricsConfig{Registerer: reg, Runtime: true}); err != nil {
+		t.Fatal(err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, f := range families {
+		found[f.GetName()] = true
+	}
+	for _, want := range []string{"go_goroutines", "process_cpu_seconds_total", "motley_build_info"} {
+		if !found[want] {
+			t.Errorf("no %s", want)
+		}
+	}
+	if _, err := NewMetrics(MetricsConfig{Registerer: reg}); err == nil {
+		t.Error("metrics registered twice without an error")
+	}
+}
+
+func TestDebugState(t *testing.T) {
+	f := newFixture(t, nil)
+	var got struct {
+		Version string
+		Models  []struct {
+			Name       string
+			QoS        float64 `json:"qos_ms"`
+			Percentile float64
+			Ready      bool
+		}
+		Loop struct {
+			Policy  string
+			Workers []struct{ Name string }
+		}
+	}
+	if err := json.Unmarshal(f.do("GET", "/debug/state", "").body, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Version != "test" || len(got.Models) != 3 || got.Models[0].QoS != 5 || !got.Models[0].Ready ||
+		got.Loop.Policy != "least-load" || len(got.Loop.Workers) != 1 {
+		t.Errorf("state %+v", got)
+	}
+}
+
+func TestAccessLog(t *testing.T) {
+	f := newFixture(t, nil)
+	f.do("POST", "/v2/models/adder/infer?key=hidden", validInfer, "X-Request-Id: r-1", "Authorization: Bearer hidden")
+	f.loop.set(func(*live.Request) error { return &live.Refusal{Reason: live.NoWorker} })
+	f.do("POST", "/v2/models/adder/infer", validInfer)
+	ctx := f.t.Context()
+	if err := f.server.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	log := f.log.String()
+	for _, want := range []string{
+		"level=DEBUG msg=request method=POST path=/v2/models/adder/infer status=200", "request_id=r-1", "batch=4",
+		"level=WARN msg=request method=POST path=/v2/models/adder/infer status=503",
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log lacks %q:\n%s", want, log)
+		}
+	}
+	if strings.Contains(log, "hidden") {
+		t.Error("the log tells a secret")
+	}
+}
