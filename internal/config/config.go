@@ -1,0 +1,240 @@
+// Package config is the router's configuration: strict YAML with defaults, and
+// a validation that names every fault at once.
+//
+// The structs are plain values: they say what is wanted, the packages that
+// carry it out have types of their own, and internal/app maps one to the
+// other. Fields are documented for users in docs/configuration.md.
+package config
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"motley/internal/pool"
+)
+
+// Config is a whole configuration. A value from Load or Parse has its
+// defaults filled in and is valid.
+type Config struct {
+	Listen        string         `yaml:"listen"` // host:port of the HTTP endpoint
+	Log           Log            `yaml:"log"`
+	Limits        Limits         `yaml:"limits"`
+	Policy        string         `yaml:"policy"` // one of Policies
+	Models        []Model        `yaml:"models"`
+	InstanceTypes []InstanceType `yaml:"instance_types"`
+	Profiles      []string       `yaml:"profiles"` // CSV files, relative to the configuration; absolute after Load
+	Workers       []Worker       `yaml:"workers"`
+	Breaker       Breaker        `yaml:"breaker"`
+
+	// Rows are the measured latencies that Profiles hold; Load reads them.
+	Rows []pool.Row `yaml:"-"`
+
+	source source
+}
+
+// Log says how much the router tells, and in what form.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn, error
+	Format string `yaml:"format"` // text, json
+}
+
+// Limits bound what clients may cost.
+type Limits struct {
+	MaxBody        Size          `yaml:"max_body"` // of one request, in bytes, after decompression too
+	MaxConnections int           `yaml:"max_connections"`
+	ReadTimeout    time.Duration `yaml:"read_timeout"`  // for a whole request to arrive
+	IdleTimeout    time.Duration `yaml:"idle_timeout"`  // between requests of a connection
+	DrainTimeout   time.Duration `yaml:"drain_timeout"` // for requests under way when the router stops
+}
+
+// Model is what clients ask for by name.
+type Model struct {
+	Name        string `yaml:"name"`
+	QoS         QoS    `yaml:"qos"`
+	MaxBatch    int    `yaml:"max_batch"` // items per execution; 0 = what the worker tells; 1 = never merge
+	Batched     *bool  `yaml:"batched"`   // whether the first dimension is a batch; nil = learned from the workers
+	MaxQueue    int    `yaml:"max_queue"` // requests waiting
+	MaxAttempts int    `yaml:"max_attempts"`
+	// Inputs and Outputs are the metadata of a model that only emulated
+	// workers with the answer "echo" serve; empty = any.
+	Inputs  []Tensor `yaml:"inputs"`
+	Outputs []Tensor `yaml:"outputs"`
+}
+
+// QoS is the latency that a model's requests are to meet.
+type QoS struct {
+	Target     time.Duration `yaml:"target"`     // also the deadline of a request that names none
+	Percentile float64       `yaml:"percentile"` // share of requests that must meet it, in %
+}
+
+// Tensor describes one input or output; −1 in Shape is a variable dimension.
+type Tensor struct {
+	Name     string  `yaml:"name"`
+	Datatype string  `yaml:"datatype"` // as OIP writes it: FP32, INT64, BYTES, …
+	Shape    []int64 `yaml:"shape"`
+}
+
+// InstanceType is a priced kind of hardware.
+type InstanceType struct {
+	Name        string  `yaml:"name"`
+	USDPerHour  float64 `yaml:"usd_per_hour"` // 0 = not priced
+	Accelerator string  `yaml:"accelerator"`  // empty = none
+}
+
+// Worker is one model server, or Count alike. Exactly one of Embedded, Remote
+// and Emulated is set.
+type Worker struct {
+	Name        string    `yaml:"name"`
+	Type        string    `yaml:"type"`        // name of an instance type
+	Count       int       `yaml:"count"`       // 0 = number of CPUs; see Expand
+	Concurrency int       `yaml:"concurrency"` // batches it runs at once
+	Models      []string  `yaml:"models"`      // empty = all
+	Embedded    *Embedded `yaml:"embedded"`
+	Remote      *Remote   `yaml:"remote"`
+	Emulated    *Emulated `yaml:"emulated"`
+}
+
+// Embedded runs models in the router's process.
+type Embedded struct {
+	Engine  string `yaml:"engine"`  // builtin, onnxruntime
+	Path    string `yaml:"path"`    // .onnx file or a directory of them; empty = built in; absolute after Load
+	Library string `yaml:"library"` // ONNX Runtime's shared library; empty = found by the usual names
+	Threads int    `yaml:"threads"` // per execution
+	Arena   bool   `yaml:"arena"`   // ONNX Runtime's memory arena
+	GPU     string `yaml:"gpu"`     // auto, off
+}
+
+// Remote is an OIP server somewhere else.
+type Remote struct {
+	URL           string            `yaml:"url"`            // http or https; a path is a prefix
+	Binary        string            `yaml:"binary"`         // the binary tensor extension: auto, on, off
+	Timeout       time.Duration     `yaml:"timeout"`        // for one execution
+	Connections   int               `yaml:"connections"`    // open at once
+	ModelNames    map[string]string `yaml:"model_names"`    // by model: its name on the server, where it differs
+	ProbeInterval time.Duration     `yaml:"probe_interval"` // between readiness probes
+}
+
+// Emulated answers after the time that a measured instance would have taken.
+type Emulated struct {
+	ProfileModel string `yaml:"profile_model"` // the profile rows of this model and the worker's type
+	Answer       string `yaml:"answer"`        // echo, embedded
+	Seed         uint64 `yaml:"seed"`          // of the variation in the pacing
+}
+
+// Breaker keeps work away from a failing worker.
+type Breaker struct {
+	Failures int           `yaml:"failures"` // consecutive ones that open it
+	Open     time.Duration `yaml:"open"`     // at first; doubles
+	MaxOpen  time.Duration `yaml:"max_open"`
+}
+
+// Values that fields may take.
+var (
+	Policies = []string{"fcfs", "least-load", "p2c"}
+	// BuiltinModels are the models that the builtin engine has without a path.
+	BuiltinModels = []string{"fashion"}
+
+	levels   = []string{"debug", "info", "warn", "error"}
+	formats  = []string{"text", "json"}
+	engines  = []string{"builtin", "onnxruntime"}
+	gpus     = []string{"auto", "off"}
+	binaries = []string{"auto", "on", "off"}
+	answers  = []string{"echo", "embedded"}
+)
+
+// The defaults, set before a struct is read, so that a value written in the
+// file counts even when it is zero.
+
+func (c *Config) setDefaults() {
+	c.Listen = ":8000"
+	c.Policy = "least-load"
+	c.Log.setDefaults()
+	c.Limits.setDefaults()
+	c.Breaker.setDefaults()
+}
+
+func (l *Log) setDefaults() { l.Level, l.Format = "info", "text" }
+
+func (l *Limits) setDefaults() {
+	l.MaxBody = 64 << 20
+	l.MaxConnections = 20000
+	l.ReadTimeout = 60 * time.Second
+	l.IdleTimeout = 120 * time.Second
+	l.DrainTimeout = 30 * time.Second
+}
+
+func (m *Model) setDefaults() {
+	m.QoS.setDefaults()
+	m.MaxQueue = 10000
+	m.MaxAttempts = 3
+}
+
+func (q *QoS) setDefaults() { q.Target, q.Percentile = time.Second, 99 }
+
+func (w *Worker) setDefaults() { w.Count, w.Concurrency = 1, 1 }
+
+func (e *Embedded) setDefaults() {
+	e.Engine, e.Threads, e.Arena, e.GPU = "builtin", 1, true, "auto"
+}
+
+func (r *Remote) setDefaults() {
+	r.Binary = "auto"
+	r.Timeout = 30 * time.Second
+	r.Connections = 64
+	r.ProbeInterval = time.Second
+}
+
+func (e *Emulated) setDefaults() { e.Answer, e.Seed = "echo", 1 }
+
+func (b *Breaker) setDefaults() {
+	b.Failures = pool.DefaultFailures
+	b.Open = pool.DefaultOpen
+	b.MaxOpen = pool.DefaultMaxOpen
+}
+
+// Expand returns the workers one by one, each with its own name and a Count
+// of 1: a worker whose count is not 1 becomes name-0, name-1, …; a count of 0
+// is that many CPUs.
+func (c *Config) Expand(cpus int) []Worker {
+	var all []Worker
+	for _, w := range c.Workers {
+		if w.Count == 1 {
+			all = append(all, w)
+			continue
+		}
+		n := w.Count
+		if n == 0 {
+			n = max(cpus, 1)
+		}
+		for i := range n {
+			one := w
+			one.Name, one.Count = fmt.Sprintf("%s-%d", w.Name, i), 1
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+// Serves returns the names of the models that w serves, in the
+// configuration's order.
+func (c *Config) Serves(w *Worker) []string {
+	var names []string
+	for _, m := range c.Models {
+		if len(w.Models) == 0 || slices.Contains(w.Models, m.Name) {
+			names = append(names, m.Name)
+		}
+	}
+	return names
+}
+
+// Points returns the profile rows of one model on one instance type.
+func (c *Config) Points(model, instanceType string) []pool.Point {
+	var points []pool.Point
+	for _, r := range c.Rows {
+		if r.Model == model && r.InstanceType == instanceType {
+			points = append(points, r.Point)
+		}
+	}
+	return points
+}
