@@ -36,7 +36,10 @@ async def ask(session, url, model, inputs, i, binary):
             t["data"] = array.ravel().tolist()
         head["inputs"].append(t)
     body = json.dumps(head).encode()
-    headers = {"Inference-Header-Content-Length": str(len(body))} if binary else {}
+    # MLServer takes JSON only where the header says so.
+    headers = {"Content-Type": "application/octet-stream" if binary else "application/json"}
+    if binary:
+        headers["Inference-Header-Content-Length"] = str(len(body))
     async with session.post(f"{url}/v2/models/{model}/infer", data=body + blobs, headers=headers) as r:
         raw = await r.read()
         equal(r.status, 200, f"status of {url} ({raw[:200]})")
