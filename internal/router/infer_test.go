@@ -122,7 +122,7 @@ func TestRequestReachesLoop(t *testing.T) {
 	}
 }
 
-// request is a parsed inference request in a context of its own.
+// handlerContext is a parsed inference request.
 func handlerContext(body string) *fasthttp.RequestCtx {
 	ctx := &fasthttp.RequestCtx{}
 	ctx.Request.Header.SetMethod("POST")
@@ -134,6 +134,9 @@ func handlerContext(body string) *fasthttp.RequestCtx {
 }
 
 func TestInferAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("allocations are not counted under the race detector")
+	}
 	f := newFixture(t, func(c *Config) { c.Log = nil })
 	direct := answerWith(jsonAnswer, -1)
 	f.server.loop = loopFunc{f.loop, direct}
@@ -161,6 +164,9 @@ func (l loopFunc) Do(r *live.Request) error { return l.do(r) }
 // TestServedAllocations counts the allocations of whole requests, from the
 // bytes of a connection to the bytes of a connection.
 func TestServedAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("allocations are not counted under the race detector")
+	}
 	f := newFixture(t, func(c *Config) { c.Log = nil })
 	f.server.loop = loopFunc{f.loop, answerWith(jsonAnswer, -1)}
 	serve := func(n int) uint64 {

@@ -69,9 +69,9 @@ type Config struct {
 	MaxBody        int           // bytes of a request body, before and after decompression; default 64 MiB
 	MaxHeader      int           // bytes of a request's head; default 8 KiB; it is also the read buffer of a connection
 	MaxConnections int           // open at once; default 16384
-	ReadTimeout    time.Duration // to read one whole request; default 60 s
-	WriteTimeout   time.Duration // to write one response; default 60 s
-	IdleTimeout    time.Duration // between requests of a connection; default 120 s
+	ReadTimeout    time.Duration // to read one whole request; default 60 s, negative = no limit
+	WriteTimeout   time.Duration // to write one response; default 60 s, negative = no limit
+	IdleTimeout    time.Duration // between requests of a connection; default 120 s, negative = no limit
 	// ShutdownDelay is how long requests are still accepted after readiness
 	// went off, so that load balancers notice; default none.
 	ShutdownDelay time.Duration
