@@ -105,20 +105,16 @@ func (h *headers) headLength(size int) (int, error) {
 	if h.lengthConflict {
 		return 0, badLength(fmt.Sprintf("%s was sent twice with different values", headerLength))
 	}
-	abs := v
-	if len(abs) > 0 && abs[0] == '-' {
-		abs = abs[1:]
-	}
-	if !digits(abs) {
+	const most = 18 // digits that an int64 holds whatever they are
+	if !digits(v) || len(v) > most {
 		return 0, badLength(fmt.Sprintf("Unable to parse %s, got: %s", headerLength, cut(v)))
 	}
 	n := 0
-	for _, c := range abs {
-		// One beyond the body is as wrong as any number above it.
-		n = min(10*n+int(c-'0'), size+1)
+	for _, c := range v {
+		n = 10*n + int(c-'0')
 	}
-	if n > size || len(abs) < len(v) {
-		return 0, badLength(fmt.Sprintf("inference header size should be in range (0, %d), got: %s", size, cut(v)))
+	if n > size {
+		return 0, badLength(fmt.Sprintf("inference header size should be in range (0, %d), got: %d", size, n))
 	}
 	return n, nil
 }

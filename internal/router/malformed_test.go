@@ -10,6 +10,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"motley/internal/oip"
+	"motley/internal/oip/oiptest"
+	"motley/internal/pool"
 )
 
 // badRequest is a request as it crosses the wire, and the status it gets.
@@ -17,6 +21,7 @@ type badRequest struct {
 	name   string
 	wire   string
 	status int
+	text   string // part of the error; "" = any
 }
 
 const inferLine = "POST /v2/models/adder/infer HTTP/1.1\r\nHost: motley\r\n"
@@ -58,10 +63,10 @@ func zl(t testing.TB, body string) string {
 	return b.String()
 }
 
-// malformedRequests are some 300 requests that must all be refused.
+// malformedRequests are hundreds of requests that must all be refused.
 func malformedRequests(t testing.TB) []badRequest {
 	var all []badRequest
-	add := func(name, wire string, status int) { all = append(all, badRequest{name, wire, status}) }
+	add := func(name, wire string, status int) { all = append(all, badRequest{name, wire, status, ""}) }
 	json := func(name, body string) { add(name, post(body), http.StatusBadRequest) }
 
 	for i := range len(validInfer) {
@@ -149,6 +154,15 @@ func malformedRequests(t testing.TB) []badRequest {
 		}
 	}
 
+	for _, c := range oiptest.Malformed {
+		wire := "POST /v2/models/fashion/infer HTTP/1.1\r\nHost: motley\r\n"
+		if c.HeadLength != "" {
+			wire += "Inference-Header-Content-Length: " + c.HeadLength + "\r\n"
+		}
+		wire += fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(c.Body), c.Body)
+		all = append(all, badRequest{"codec: " + c.Name, wire, c.Status, c.Contains})
+	}
+
 	// The transport.
 	add("body over the limit", inferLine+"Content-Length: 1048577\r\n\r\n", 413)
 	add("body of 5 GB", inferLine+"Content-Length: 5000000000\r\n\r\n", 413)
@@ -182,6 +196,17 @@ func TestMalformed(t *testing.T) {
 		// The in-memory listener keeps the timer of every deadline until it
 		// fires, which would pass for growth.
 		c.ReadTimeout, c.WriteTimeout, c.IdleTimeout = -1, -1, -1
+		// The model that the codec's malformed requests are made for.
+		fashion := &oip.ModelMetadata{
+			Name: "fashion", Platform: "motley_onnx",
+			Inputs: []oip.TensorMetadata{{Name: "image", Datatype: oip.FP32, Shape: []int64{-1, 1, 28, 28}}},
+			Outputs: []oip.TensorMetadata{
+				{Name: "probabilities", Datatype: oip.FP32, Shape: []int64{-1, 10}}, {Name: "label", Datatype: oip.Int64, Shape: []int64{-1, 1}},
+			},
+		}
+		c.Models = append(c.Models, Model{Name: "fashion", ID: pool.ModelID(2), Info: func() ModelInfo {
+			return ModelInfo{Metadata: fashion, Batched: true, MaxBatch: oiptest.MaxBatch}
+		}})
 	})
 	cases := malformedRequests(t)
 	if len(cases) < 200 {
@@ -194,7 +219,9 @@ func TestMalformed(t *testing.T) {
 			if res.status != c.status {
 				t.Errorf("%s: status %d, want %d (%s)", c.name, res.status, c.status, res.body)
 			}
-			res.errorText(t)
+			if text := res.errorText(t); !strings.Contains(text, c.text) {
+				t.Errorf("%s: error %q, want one with %q", c.name, text, c.text)
+			}
 		}
 	}
 	heap := func() uint64 {
