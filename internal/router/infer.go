@@ -105,18 +105,14 @@ func (h *headers) headLength(size int) (int, error) {
 	if h.lengthConflict {
 		return 0, badLength(fmt.Sprintf("%s was sent twice with different values", headerLength))
 	}
-	const most = 18 // digits that an int64 holds whatever they are
-	if !digits(v) || len(v) > most {
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil || !digits(v) {
 		return 0, badLength(fmt.Sprintf("Unable to parse %s, got: %s", headerLength, cut(v)))
 	}
-	n := 0
-	for _, c := range v {
-		n = 10*n + int(c-'0')
-	}
-	if n > size {
+	if n > int64(size) {
 		return 0, badLength(fmt.Sprintf("inference header size should be in range (0, %d), got: %d", size, n))
 	}
-	return n, nil
+	return int(n), nil
 }
 
 func badLength(text string) error {

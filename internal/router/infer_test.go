@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -141,15 +142,22 @@ func TestInferAllocations(t *testing.T) {
 	direct := answerWith(jsonAnswer, -1)
 	f.server.loop = loopFunc{f.loop, direct}
 	ctx := handlerContext(validInfer)
-	got := testing.AllocsPerRun(1000, func() {
-		f.server.Handler(ctx)
-		if ctx.Response.StatusCode() != 200 {
-			t.Fatalf("status %d %s", ctx.Response.StatusCode(), ctx.Response.Body())
+	const head = `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}}]}`
+	binary := handlerContext(head + "01234567")
+	binary.Request.Header.Set(headerLength, strconv.Itoa(len(head)))
+	compressed := handlerContext(gz(t, validInfer))
+	compressed.Request.Header.Set("Content-Encoding", "gzip")
+	for name, ctx := range map[string]*fasthttp.RequestCtx{"JSON": ctx, "binary": binary, "gzip": compressed} {
+		got := testing.AllocsPerRun(1000, func() {
+			f.server.Handler(ctx)
+			if ctx.Response.StatusCode() != 200 {
+				t.Fatalf("%s: status %d %s", name, ctx.Response.StatusCode(), ctx.Response.Body())
+			}
+			ctx.Response.Reset()
+		})
+		if got > 0 {
+			t.Errorf("%s: an inference request costs the handler %v allocations, want 0", name, got)
 		}
-		ctx.Response.Reset()
-	})
-	if got > 0 {
-		t.Errorf("an inference request costs the handler %v allocations, want 0", got)
 	}
 }
 
