@@ -4,11 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
-venv=$root/.venv requirements=$root/tools/conformance/requirements.txt
+venv=${VENV:-$root/.venv} requirements=$root/tools/conformance/requirements.txt
 data=/usr/share/datasets/fashion-mnist
 
 if ! cmp -s "$requirements" "$venv/conformance.txt"; then
-	echo "conformance: installing $(basename "$requirements") into .venv"
+	echo "conformance: installing $(basename "$requirements") into $venv"
 	python3 -m venv "$venv"
 	"$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
 	cp "$requirements" "$venv/conformance.txt"
