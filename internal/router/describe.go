@@ -197,5 +197,5 @@ func (s *Server) debugState(ctx *fasthttp.RequestCtx) {
 
 // scrapeHandler serves a gatherer in the format that the scraper asks for.
 func scrapeHandler(g prometheus.Gatherer) fasthttp.RequestHandler {
-	return fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(g, promhttp.HandlerOpts{}))
+	return fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 }

@@ -34,6 +34,8 @@ type Loop interface {
 	RetryAfter(pool.ModelID) time.Duration
 }
 
+var _ Loop = (*live.Loop)(nil)
+
 // Model is a model that the front end serves.
 type Model struct {
 	Name       string        // as clients spell it in paths; required, without '/'
