@@ -1,0 +1,266 @@
+package dispatch
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"motley/internal/mono"
+	"motley/internal/pool"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the transcripts anew; read the diff")
+
+// TestTranscripts plays the command files of testdata and compares what the
+// core answers, line by line. The language:
+//
+//	type NAME fixed=DUR item=DUR        an instance type and its latency law
+//	model NAME qos=DUR [batch=N] [queue=N] [attempts=N]
+//	worker NAME TYPE [concurrency=N] [max=N] [state=STATE] [models=A,B]
+//	policy NAME [hang=DUR]              ends the set-up
+//	DUR arrive rN MODEL [size=N] [timeout=DUR] [priority=N] [key=N]
+//	DUR finish|fail bN [fault=worker|request|nobody]
+//	DUR cancel rN · DUR state WORKER STATE · DUR limit WORKER MODEL N · DUR tick
+//	next                                prints NextDeadline and the counts
+func TestTranscripts(t *testing.T) {
+	files, _ := filepath.Glob("testdata/*.txt")
+	if len(files) == 0 {
+		t.Fatal("no transcripts")
+	}
+	for _, f := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := play(t, string(want))
+			if *rewrite {
+				if err := os.WriteFile(f, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if got != string(want) {
+				t.Errorf("%s differs; got:\n%s", f, got)
+			}
+		})
+	}
+}
+
+type player struct {
+	cfg     Config
+	core    *Core
+	ids     IDs
+	names   map[RequestID]string
+	live    map[string]RequestID
+	batches map[string]BatchID
+	shown   map[BatchID]string
+	models  map[string]pool.ModelID
+	workers map[string]pool.WorkerID
+	types   map[string]pool.TypeID
+	laws    []law
+}
+
+type law struct{ fixed, item time.Duration }
+
+func play(t *testing.T, text string) string {
+	p := &player{
+		names: map[RequestID]string{}, live: map[string]RequestID{}, batches: map[string]BatchID{},
+		shown: map[BatchID]string{}, models: map[string]pool.ModelID{}, workers: map[string]pool.WorkerID{},
+		types: map[string]pool.TypeID{},
+	}
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "> ") {
+			continue
+		}
+		out.WriteString(line)
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		for _, l := range p.do(t, line) {
+			fmt.Fprintf(&out, "> %s\n", l)
+		}
+	}
+	return out.String()
+}
+
+func (p *player) do(t *testing.T, line string) []string {
+	words := strings.Fields(line)
+	var plain []string
+	opt := map[string]string{}
+	for _, w := range words {
+		if k, v, ok := strings.Cut(w, "="); ok {
+			opt[k] = v
+		} else {
+			plain = append(plain, w)
+		}
+	}
+	num := func(k string, def int) int {
+		if opt[k] == "" {
+			return def
+		}
+		n, err := strconv.Atoi(opt[k])
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		return n
+	}
+	dur := func(s string) time.Duration {
+		if s == "" {
+			return 0
+		}
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		return d
+	}
+	switch plain[0] {
+	case "type":
+		p.types[plain[1]] = pool.TypeID(len(p.cfg.Types))
+		p.cfg.Types = append(p.cfg.Types, pool.InstanceType{Name: plain[1]})
+		p.laws = append(p.laws, law{dur(opt["fixed"]), dur(opt["item"])})
+		return nil
+	case "model":
+		p.models[plain[1]] = pool.ModelID(len(p.cfg.Models))
+		p.cfg.Models = append(p.cfg.Models, Model{
+			Name: plain[1], QoS: dur(opt["qos"]), MaxBatch: num("batch", 0), MaxQueue: num("queue", 0), MaxAttempts: num("attempts", 0),
+		})
+		return nil
+	case "worker":
+		w := pool.Worker{Name: plain[1], Type: p.types[plain[2]], Concurrency: num("concurrency", 1), State: pool.Up}
+		if s := opt["state"]; s != "" {
+			w.State = state(s)
+		}
+		for i, m := range p.cfg.Models {
+			if only := opt["models"]; only == "" || strings.Contains(","+only+",", ","+m.Name+",") {
+				w.Serves = append(w.Serves, pool.Serve{Model: pool.ModelID(i), MaxBatch: num("max", 64)})
+			}
+		}
+		p.workers[w.Name] = pool.WorkerID(len(p.cfg.Workers))
+		p.cfg.Workers = append(p.cfg.Workers, w)
+		return nil
+	case "policy":
+		pol, err := NewPolicy(plain[1], 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.cfg.Policy, p.cfg.Hang = pol, dur(opt["hang"])
+		p.cfg.Profiles = profiles(t, len(p.cfg.Models), p.laws)
+		if p.core, err = New(p.cfg); err != nil {
+			t.Fatal(err)
+		}
+		return nil
+	case "next":
+		c := p.core.Counts()
+		return []string{fmt.Sprintf("next=%v arrived=%d answered=%d rejected=%d failed=%d cancelled=%d retried=%d late=%d",
+			p.core.NextDeadline(), c.Arrived, c.Answered, c.Rejected, c.Failed, c.Cancelled, c.Retried, c.Late)}
+	}
+	at := mono.Time(dur(plain[0]))
+	ev := Event{At: at}
+	switch plain[1] {
+	case "arrive":
+		timeout := dur(opt["timeout"])
+		m := p.models[plain[3]]
+		if timeout == 0 {
+			timeout = p.core.ModelConfig(m).QoS
+		}
+		id := p.ids.New()
+		p.names[id], p.live[plain[2]] = plain[2], id
+		ev.Kind, ev.Request, ev.Model, ev.Size = Arrive, id, m, num("size", 1)
+		ev.Deadline, ev.Priority, ev.MergeKey = at.Add(timeout), num("priority", 0), uint64(num("key", 1))
+	case "finish":
+		ev.Kind, ev.Batch = Finish, p.batches[plain[2]]
+	case "fail":
+		ev.Kind, ev.Batch, ev.Fault = Fail, p.batches[plain[2]], fault(opt["fault"])
+	case "cancel":
+		ev.Kind, ev.Request = Cancel, p.live[plain[2]]
+	case "state":
+		ev.Kind, ev.Worker, ev.State = WorkerState, p.workers[plain[2]], state(plain[3])
+	case "limit":
+		n, _ := strconv.Atoi(plain[4])
+		ev.Kind, ev.Worker, ev.Model, ev.Size = WorkerLimit, p.workers[plain[2]], p.models[plain[3]], n
+	case "tick":
+		ev.Kind = Tick
+	default:
+		t.Fatalf("unknown command: %s", line)
+	}
+	var lines []string
+	for _, a := range p.core.Step(ev, nil) {
+		lines = append(lines, p.show(a))
+	}
+	p.core.check()
+	return lines
+}
+
+func (p *player) show(a Action) string {
+	switch a.Kind {
+	case Start:
+		name := fmt.Sprintf("b%d", len(p.batches)+1)
+		p.batches[name], p.shown[a.Batch] = a.Batch, name
+		var who []string
+		for _, id := range a.Requests {
+			who = append(who, p.names[id])
+		}
+		return fmt.Sprintf("start %s on %s: %s", name, p.cfg.Workers[a.Worker].Name, strings.Join(who, " "))
+	case CancelBatch:
+		return "cancel " + p.shown[a.Batch]
+	}
+	s := fmt.Sprintf("%v %s", a.Kind, p.names[a.Request])
+	if a.Kind != Answer {
+		s += " " + a.Reason.String()
+	}
+	delete(p.live, p.names[a.Request])
+	p.ids.Free(a.Request)
+	return s
+}
+
+func state(s string) pool.State {
+	for _, st := range []pool.State{pool.Starting, pool.Up, pool.Draining, pool.Down} {
+		if st.String() == s {
+			return st
+		}
+	}
+	panic("no state " + s)
+}
+
+func fault(s string) Fault {
+	for f, name := range faultNames {
+		if name == s {
+			return Fault(f)
+		}
+	}
+	return WorkerFault
+}
+
+// profiles gives every model the same affine laws, one per type, with a p99
+// equal to the mean. A law of zeros stays unknown.
+func profiles(t testing.TB, models int, laws []law) [][]*pool.Profile {
+	var all [][]*pool.Profile
+	for range models {
+		var row []*pool.Profile
+		for _, l := range laws {
+			var points []pool.Point
+			for _, n := range []int{1, 2, 4, 8, 16, 32, 64, 128} {
+				if l.fixed+l.item > 0 {
+					d := l.fixed + time.Duration(n)*l.item
+					points = append(points, pool.Point{Batch: n, Mean: d, P99: d})
+				}
+			}
+			p, err := pool.NewProfile(points)
+			if err != nil {
+				t.Fatal(err)
+			}
+			row = append(row, p)
+		}
+		all = append(all, row)
+	}
+	return all
+}
