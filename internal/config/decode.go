@@ -42,7 +42,11 @@ func decode(data []byte, c *Config) (list []Violation, ok bool) {
 	if len(root.Content) == 0 {
 		return []Violation{{Problem: "empty: needs models, instance_types and workers"}}, false
 	}
-	d.value(root.Content[0], "", reflect.ValueOf(c).Elem())
+	top := root.Content[0]
+	if top.Kind != yaml.MappingNode {
+		return []Violation{{Problem: "must be a mapping of fields, with models, instance_types and workers", Line: top.Line}}, false
+	}
+	d.value(top, "", reflect.ValueOf(c).Elem())
 	return d.list, true
 }
 

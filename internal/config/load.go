@@ -63,8 +63,9 @@ func read(name string, data []byte) (c *Config, faults []Violation) {
 // field that could not be read or opened is not judged again.
 func finish(c *Config, name string, faults []Violation) (*Config, error) {
 	if c != nil {
+		unread := slices.Clone(faults)
 		for _, v := range c.Validate() {
-			if !slices.ContainsFunc(faults, func(f Violation) bool { return f.covers(v.Field) }) {
+			if !slices.ContainsFunc(unread, func(f Violation) bool { return f.covers(v.Field) }) {
 				faults = append(faults, v)
 			}
 		}

@@ -15,11 +15,11 @@ import (
 
 // The bounds that have no field of their own.
 const (
-	maxCount      = 10_000 // workers of one entry, and of all together
-	maxBatch      = 1 << 20
-	maxDuration   = 24 * time.Hour
-	minBody  Size = 1 << 10
-	maxBody  Size = 16 << 30
+	maxCount         = 10_000 // workers of one entry, and of all together
+	maxBatch         = 1 << 20
+	maxDuration      = 24 * time.Hour
+	minBody     Size = 1 << 10
+	maxBody     Size = 16 << 30
 )
 
 // Validate returns every fault of c, by position in the file it was read

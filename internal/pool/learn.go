@@ -127,7 +127,8 @@ func (p *Profile) forget(keep float64) {
 func (p *Profile) refresh() {
 	// While few ratios were seen, the measured (or default) P99 counts, scaled
 	// from 0.99 to q as a normal's spread would be.
-	prior := 1 / (1 + float64(p.ratio.count)/16)
+	seen := float64(p.ratio.count) / 32
+	prior := 1 / (1 + seen*seen)
 	stretch := math.Sqrt2 * math.Erfinv(2*p.q-1) / 2.326
 	learned := (1 - prior) * p.ratio.quantile(p.q)
 	floor := 0.05

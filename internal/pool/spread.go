@@ -26,7 +26,16 @@ type spread struct {
 	count   int     // samples that ever counted
 	waiting [spreadDelay]uint8
 	queued  int // ratios in waiting, the oldest first
+
+	// The last answer of quantile, and the count and q that it was for.
+	last      float64
+	lastQ     float64
+	lastCount int
 }
+
+// spreadEvery is how many new samples a quantile may lag behind, once there
+// are enough of them: a scan of the bins would double the cost of learning.
+const spreadEvery = 8
 
 // add takes the logarithm of one ratio.
 func (s *spread) add(logRatio float64) {
@@ -76,6 +85,15 @@ func (s *spread) quantile(q float64) float64 {
 	if s.total == 0 {
 		return 1
 	}
+	fresh := s.count - s.lastCount
+	if q == s.lastQ && (fresh == 0 || fresh < spreadEvery && s.count > 100) {
+		return s.last
+	}
+	s.last, s.lastQ, s.lastCount = s.scan(q), q, s.count
+	return s.last
+}
+
+func (s *spread) scan(q float64) float64 {
 	tail := (1 - q) * s.total // the weight to leave above
 	for i := spreadBins - 1; i >= 0; i-- {
 		w := s.bins[i]
