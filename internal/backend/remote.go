@@ -1,0 +1,344 @@
+package backend
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"motley/internal/oip"
+)
+
+// RemoteConfig says how an OIP server is reached. Zero fields take the
+// defaults.
+type RemoteConfig struct {
+	// URL is http://host[:port][/base] or https://…; OIP's paths (/v2/…)
+	// follow the base.
+	URL string
+	// Binary says whether the server takes the binary tensor extension: "on",
+	// "off", or "auto" (the default): what its metadata list, and off until a
+	// probe has read them.
+	Binary string
+	// Timeout bounds one execution from the wait for a connection to the last
+	// byte; default 60 s. An earlier deadline of the context holds as well.
+	Timeout time.Duration
+	// ConnectTimeout bounds setting up a connection, TLS included; default 2 s.
+	ConnectTimeout time.Duration
+	// ProbeTimeout bounds a whole probe; default 5 s.
+	ProbeTimeout time.Duration
+	// Connections is the most there are at once; further executions wait.
+	// Default 64.
+	Connections int
+	// IdleTimeout closes a connection that was not used for so long; default
+	// 4 s, under the 5 s after which uvicorn (MLServer, FastAPI) closes it.
+	IdleTimeout time.Duration
+	// MaxResponse is the largest response body, in bytes; default 1 GiB.
+	MaxResponse int
+	// ModelNames maps a model's name here to its name there. Names that are
+	// not listed are the same.
+	ModelNames map[string]string
+	// ForwardTimeout sends the remaining time as OIP's parameters.timeout with
+	// every batch. Without it only batches in which a client gave a timeout
+	// carry one.
+	ForwardTimeout bool
+	// Headers are sent with every request, Authorization for instance.
+	Headers map[string]string
+	// TLS is used for https; nil = the system's roots.
+	TLS *tls.Config
+	// Dial opens the connection; nil = TCP to addr (host:port).
+	Dial func(addr string) (net.Conn, error)
+}
+
+// Remote runs batches on an OIP server over HTTP/1.1.
+type Remote struct {
+	cfg      RemoteConfig
+	addr     string
+	basePath string
+	headers  string // " HTTP/1.1\r\n" and the headers that every request has
+	pool     connPool
+	scratch  sync.Pool // of *remoteScratch
+	mu       struct {
+		sync.Mutex
+		server *serverFacts
+		models map[string]*modelFacts
+	}
+}
+
+// remoteScratch is the memory of one Run.
+type remoteScratch struct {
+	merged oip.Message
+	body   []byte // the worker's answer when it is not handed on as it is
+	resp   oip.Response
+	calls  []*Call
+	reqs   []*oip.Request
+	dst    []*oip.Message
+	sizes  []int
+	name   []byte
+}
+
+// NewRemote returns the backend of one server. It does not connect.
+func NewRemote(cfg RemoteConfig) (*Remote, error) {
+	u, err := url.Parse(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use worker URL %q: %w", cfg.URL, err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return nil, fmt.Errorf("cannot use worker URL %q: want http://host[:port] or https://host[:port]", cfg.URL)
+	}
+	if u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return nil, fmt.Errorf("cannot use worker URL %q: it must not have a query, a fragment or a user", cfg.URL)
+	}
+	switch cfg.Binary {
+	case "":
+		cfg.Binary = "auto"
+	case "auto", "on", "off":
+	default:
+		return nil, fmt.Errorf("cannot use binary %q: want auto, on or off", cfg.Binary)
+	}
+	setDefault(&cfg.Timeout, 60*time.Second)
+	setDefault(&cfg.ConnectTimeout, 2*time.Second)
+	setDefault(&cfg.ProbeTimeout, 5*time.Second)
+	setDefault(&cfg.Connections, 64)
+	setDefault(&cfg.IdleTimeout, 4*time.Second)
+	setDefault(&cfg.MaxResponse, 1<<30)
+	if cfg.Timeout < 0 || cfg.ConnectTimeout < 0 || cfg.ProbeTimeout < 0 || cfg.Connections < 0 || cfg.IdleTimeout < 0 || cfg.MaxResponse < 0 {
+		return nil, errors.New("cannot use negative timeouts, connections or bounds of a remote worker")
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	r := &Remote{cfg: cfg, addr: net.JoinHostPort(u.Hostname(), port), basePath: strings.TrimRight(u.EscapedPath(), "/")}
+	if r.headers, err = fixedHeaders(u.Host, cfg.Headers); err != nil {
+		return nil, err
+	}
+	if u.Scheme == "https" {
+		tc := &tls.Config{MinVersion: tls.VersionTLS12}
+		if cfg.TLS != nil {
+			tc = cfg.TLS.Clone()
+		}
+		if tc.ServerName == "" {
+			tc.ServerName = u.Hostname()
+		}
+		tc.NextProtos = []string{"http/1.1"}
+		r.cfg.TLS = tc
+	} else {
+		r.cfg.TLS = nil
+	}
+	r.pool.dial, r.pool.maxIdle, r.pool.slots = r.dial, cfg.IdleTimeout, make(chan struct{}, cfg.Connections)
+	r.mu.models = map[string]*modelFacts{}
+	return r, nil
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+func fixedHeaders(host string, extra map[string]string) (string, error) {
+	s := " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: motley\r\nAccept: application/json\r\n"
+	names := make([]string, 0, len(extra))
+	for k, v := range extra {
+		if k == "" || strings.ContainsAny(k, " :\r\n\t") || strings.ContainsAny(v, "\r\n\x00") {
+			return "", fmt.Errorf("cannot send header %q: the name or the value is not valid in HTTP", k)
+		}
+		names = append(names, k)
+	}
+	sort.Strings(names)
+	for _, k := range names {
+		s += k + ": " + extra[k] + "\r\n"
+	}
+	return s, nil
+}
+
+func (r *Remote) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.ConnectTimeout)
+	defer cancel()
+	var nc net.Conn
+	var err error
+	if r.cfg.Dial != nil {
+		nc, err = r.cfg.Dial(r.addr)
+	} else {
+		var d net.Dialer
+		nc, err = d.DialContext(ctx, "tcp", r.addr)
+	}
+	if err != nil || r.cfg.TLS == nil {
+		return nc, err
+	}
+	tc := tls.Client(nc, r.cfg.TLS)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
+	return tc, nil
+}
+
+// Run implements Backend. A batch of one whose body needs no change goes to
+// the worker as it stands, and the worker's answer straight into the call's
+// response. When ctx ends, the connection is closed and Run returns at once.
+func (r *Remote) Run(ctx context.Context, model string, calls []*Call) error {
+	if len(calls) == 0 {
+		return nil
+	}
+	x, _ := r.scratch.Get().(*remoteScratch)
+	if x == nil {
+		x = new(remoteScratch)
+	}
+	defer r.release(x)
+	deadline := time.Now().Add(r.cfg.Timeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	msg, err := r.merge(ctx, deadline, x, calls)
+	if err != nil {
+		return err
+	}
+	if len(x.calls) == 0 {
+		return nil // each has its own error
+	}
+	upstream := r.upstream(model)
+	// Only an answer to a single request can be right as it is: the id, the
+	// rows and the forms are its own then.
+	asIs := len(x.calls) == 1 && msg != &x.merged && upstream == model
+	dst := x.body
+	if asIs {
+		dst = x.calls[0].Response.Body
+	}
+	rep, failed := r.do(ctx, deadline, query{
+		method: "POST", path: "/v2/models/" + url.PathEscape(upstream), tail: "/infer",
+		msg: msg, fresh: x.reqs[0].Sequence,
+	}, dst)
+	if asIs {
+		x.calls[0].Response.Body, x.calls[0].Response.HeadLength = rep.body, rep.headLength
+	} else {
+		x.body = rep.body
+	}
+	if failed != nil {
+		return failed
+	}
+	if rep.status != 200 {
+		return statusError(rep.status, rep.body)
+	}
+	if e := x.resp.Parse(rep.body, rep.headLength, nil); e != nil {
+		return protocolError(e)
+	}
+	if asIs {
+		return nil
+	}
+	if upstream != model {
+		x.name = strconv.AppendQuote(x.name[:0], model)
+		x.resp.ModelName = x.name
+	}
+	return r.split(x)
+}
+
+// merge chooses the calls that can be sent and returns what to send: the
+// request's own body, or x.merged. A call that cannot be sent gets its Err.
+func (r *Remote) merge(ctx context.Context, deadline time.Time, x *remoteScratch, calls []*Call) (*oip.Message, error) {
+	opt := oip.MergeOptions{Binary: r.binary()}
+	forward := r.cfg.ForwardTimeout
+	x.calls, x.reqs = append(x.calls[:0], calls...), x.reqs[:0]
+	for _, c := range calls {
+		c.Err = nil
+		x.reqs = append(x.reqs, c.Request)
+		forward = forward || c.Request.Timeout > 0
+	}
+	if forward {
+		if opt.Timeout = time.Until(deadline); opt.Timeout <= 0 {
+			if ctx.Err() != nil {
+				return nil, ContextError(ctx)
+			}
+			return nil, &Error{Class: Timeout, Status: 504, Message: "the deadline passed before the request was sent"}
+		}
+	}
+	for len(x.reqs) > 0 {
+		if len(x.reqs) == 1 && oip.Passthrough(x.reqs[0], opt) {
+			return &x.reqs[0].Message, nil
+		}
+		err := oip.Merge(&x.merged, x.reqs, opt)
+		if err == nil {
+			return &x.merged, nil
+		}
+		var some *oip.BatchError
+		if !errors.As(err, &some) || !x.drop(some) {
+			return nil, asError(ctx, err)
+		}
+	}
+	return nil, nil
+}
+
+// drop gives the failed members their errors and keeps the others. It reports
+// whether there was one to drop.
+func (x *remoteScratch) drop(some *oip.BatchError) bool {
+	kept := 0
+	for i, c := range x.calls {
+		if i < len(some.Errs) && some.Errs[i] != nil {
+			c.Err = memberError(some.Errs[i])
+			continue
+		}
+		x.calls[kept], x.reqs[kept] = c, x.reqs[i]
+		kept++
+	}
+	dropped := kept < len(x.calls)
+	x.calls, x.reqs = x.calls[:kept], x.reqs[:kept]
+	return dropped
+}
+
+func (r *Remote) split(x *remoteScratch) error {
+	x.dst, x.sizes = x.dst[:0], x.sizes[:0]
+	for _, c := range x.calls {
+		x.dst = append(x.dst, &c.Response)
+		x.sizes = append(x.sizes, c.Request.Size(true))
+	}
+	err := oip.Split(x.dst, &x.resp, x.reqs, x.sizes)
+	var some *oip.BatchError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &some):
+		x.drop(some)
+		return nil
+	}
+	return protocolError(err)
+}
+
+// release gives the scratch back, without what belongs to others.
+func (r *Remote) release(x *remoteScratch) {
+	const keep = 16 << 20 // a larger buffer would outlive its one large request
+	clear(x.calls)
+	clear(x.reqs)
+	clear(x.dst)
+	if cap(x.body) > keep {
+		x.body = nil
+	}
+	if cap(x.merged.Body) > keep {
+		x.merged = oip.Message{}
+	}
+	r.scratch.Put(x)
+}
+
+func (r *Remote) upstream(model string) string {
+	if name, ok := r.cfg.ModelNames[model]; ok {
+		return name
+	}
+	return model
+}
+
+// Describe implements Backend.
+func (r *Remote) Describe() string { return "remote " + r.cfg.URL }
+
+// Close implements Backend. Executions under way end by themselves; their
+// connections are closed then.
+func (r *Remote) Close() error {
+	r.pool.close()
+	return nil
+}
