@@ -1,0 +1,154 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"motley/internal/engine"
+	"motley/internal/oip"
+)
+
+// Embedded runs batches on engines in this process.
+type Embedded struct {
+	models map[string]engine.Model
+	name   string
+}
+
+// NewEmbedded returns the backend of the models, by the names they are served
+// under; name says which engine they are, for people. The models are closed
+// with the backend.
+func NewEmbedded(models map[string]engine.Model, name string) *Embedded {
+	return &Embedded{models: maps.Clone(models), name: name}
+}
+
+// Run implements Backend. A panic of the engine fails the batch with Server.
+func (b *Embedded) Run(ctx context.Context, model string, calls []*Call) error {
+	m, ok := b.models[model]
+	if !ok {
+		return &Error{Class: Server, Status: 502, Message: fmt.Sprintf("the embedded worker has no model %q", model)}
+	}
+	return runModel(ctx, m, oip.ResponseInfo{Model: model, Version: version(m)}, calls)
+}
+
+// runModel decodes the calls, executes them as one batch and encodes each
+// one's answer.
+func runModel(ctx context.Context, m engine.Model, info oip.ResponseInfo, calls []*Call) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked("the engine", v)
+		}
+	}()
+	if ctx.Err() != nil {
+		return ContextError(ctx)
+	}
+	live, in, err := decode(calls, m.Metadata())
+	if err != nil || len(live.calls) == 0 {
+		return err
+	}
+	var want []string
+	for _, o := range live.reqs[0].Outputs {
+		want = append(want, string(o.Name))
+	}
+	out, err := m.Run(ctx, in, want)
+	if err != nil {
+		return asError(ctx, err)
+	}
+	if ctx.Err() != nil {
+		return ContextError(ctx)
+	}
+	return encode(live, out, m.MaxBatch() > 0, info)
+}
+
+// members are the calls of a batch that have no error yet.
+type members struct {
+	calls []*Call
+	reqs  []*oip.Request
+}
+
+// fail gives the members at fault their errors and keeps the others; it
+// reports whether there was one.
+func (l *members) fail(some *oip.BatchError) bool {
+	before, kept := len(l.calls), 0
+	for i, c := range l.calls {
+		if i < len(some.Errs) && some.Errs[i] != nil {
+			c.Err = memberError(some.Errs[i])
+			continue
+		}
+		l.calls[kept], l.reqs[kept] = c, l.reqs[i]
+		kept++
+	}
+	l.calls, l.reqs = l.calls[:kept], l.reqs[:kept]
+	return kept < before
+}
+
+// decode turns the calls into one batch of tensors. Calls that cannot be
+// decoded get their Err and are left out.
+func decode(calls []*Call, meta *oip.ModelMetadata) (*members, []oip.Tensor, error) {
+	l := &members{calls: slices.Clone(calls)}
+	for _, c := range calls {
+		c.Err = nil
+		l.reqs = append(l.reqs, c.Request)
+	}
+	for len(l.reqs) > 0 {
+		in, err := oip.Tensors(nil, l.reqs, meta)
+		if err == nil {
+			return l, in, nil
+		}
+		var some *oip.BatchError
+		if !errors.As(err, &some) || !l.fail(some) {
+			return l, nil, asError(context.Background(), err)
+		}
+	}
+	return l, nil, nil
+}
+
+func encode(l *members, out []oip.Tensor, batched bool, info oip.ResponseInfo) error {
+	dst := make([]*oip.Message, len(l.calls))
+	sizes := make([]int, len(l.calls))
+	for i, c := range l.calls {
+		dst[i], sizes[i] = &c.Response, c.Request.Size(batched)
+	}
+	err := oip.Encode(dst, out, l.reqs, sizes, info)
+	var some *oip.BatchError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &some):
+		l.fail(some)
+		return nil
+	}
+	return asError(context.Background(), err)
+}
+
+func version(m engine.Model) string {
+	if meta := m.Metadata(); meta != nil && len(meta.Versions) > 0 {
+		return meta.Versions[len(meta.Versions)-1]
+	}
+	return ""
+}
+
+// Probe implements Backend.
+func (b *Embedded) Probe(_ context.Context, model string) (Status, error) {
+	m, ok := b.models[model]
+	if !ok {
+		return Status{Binary: true, Platform: b.Describe()}, nil
+	}
+	return Status{Ready: true, Metadata: m.Metadata(), MaxBatch: m.MaxBatch(), Binary: true, Platform: b.Describe()}, nil
+}
+
+// Describe implements Backend.
+func (b *Embedded) Describe() string { return "embedded " + b.name }
+
+// Close implements Backend: it closes every model.
+func (b *Embedded) Close() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(b.models)) {
+		if err := b.models[name].Close(); err != nil {
+			errs = append(errs, fmt.Errorf("cannot close model %q: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
