@@ -15,7 +15,10 @@ import (
 )
 
 // maxNodes bounds what a file may grow to by its aliases.
-const maxNodes = 1_000_000
+const maxNodes = 200_000
+
+// maxList bounds every list: each entry is compared with the others.
+const maxList = 10_000
 
 // decoder reads a YAML tree into structs. Unlike yaml's own decoding it goes
 // on after a fault, knows the path and line of every field, and fills in the
@@ -147,6 +150,10 @@ func (d *decoder) sequence(n *yaml.Node, path string, v reflect.Value) {
 	}
 	if n.Kind != yaml.SequenceNode {
 		d.wrong(n, path, "must be a list")
+		return
+	}
+	if len(n.Content) > maxList {
+		d.add(path, nil, "has %d entries: at most %d", len(n.Content), maxList)
 		return
 	}
 	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))

@@ -87,7 +87,8 @@ func show(value any) string {
 // from got, and otherwise nothing.
 func suggestion(got string, names []string) string {
 	best, distance := "", max(1, min(len(got), 12)/3)+1
-	for _, n := range names {
+	const most = 100 // of a long list the rest is not worth the time
+	for _, n := range names[:min(len(names), most)] {
 		if d := edits(strings.ToLower(got), strings.ToLower(n)); d < distance {
 			best, distance = n, d
 		}

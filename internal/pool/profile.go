@@ -192,15 +192,21 @@ func (p *Profile) estimate(n int) (mean, bound float64) {
 		first := &k[0]
 		slope := min(p.affine().per, first.mean/float64(first.n))
 		mean = first.mean - slope*float64(first.n-n)
-		return mean, mean * first.bound / first.mean
+		return mean, mean * (first.bound / first.mean)
 	case i == len(k):
 		last := &k[i-1]
 		mean = last.mean + p.affine().per*float64(n-last.n)
-		return mean, mean * last.bound / last.mean
+		return mean, mean * (last.bound / last.mean)
 	}
 	lo, hi := &k[i-1], &k[i]
 	t := float64(n-lo.n) / float64(hi.n-lo.n)
-	return lo.mean + t*(hi.mean-lo.mean), lo.bound + t*(hi.bound-lo.bound)
+	// Rounding must not lift the line over its end, nor the mean over the bound.
+	mean = min(lo.mean+t*(hi.mean-lo.mean), hi.mean)
+	bound = min(lo.bound+t*(hi.bound-lo.bound), hi.bound)
+	if p.q >= 0.5 {
+		bound = max(bound, mean)
+	}
+	return mean, bound
 }
 
 // above returns the index of the first knot above n: 0 … len(knots).
