@@ -1,0 +1,153 @@
+package engine
+
+import (
+	"math"
+
+	gonumblas "gonum.org/v1/gonum/blas"
+)
+
+// A step computes one value for n items.
+type step interface {
+	run(n int, x *scratch)
+}
+
+// addStep and reluStep are the forms of Add and Relu that no convolution took
+// in. They run over the padding as well, where 0+0 and max(0,0) keep it zero.
+type addStep struct {
+	a, b, out int
+	e         extent
+}
+
+func (s *addStep) run(n int, x *scratch) {
+	size := s.e.floats(n)
+	dst := x.slots[s.out][:size]
+	copy(dst, x.slots[s.a][:size])
+	add(dst, x.slots[s.b][:size])
+}
+
+type reluStep struct {
+	in, out int
+	e       extent
+}
+
+func (s *reluStep) run(n int, x *scratch) {
+	size := s.e.floats(n)
+	relu(x.slots[s.out][:size], x.slots[s.in][:size])
+}
+
+// poolStep is AveragePool without padding.
+type poolStep struct {
+	in, out          int
+	from, to         extent
+	kernelY, kernelX int
+	strideY, strideX int
+}
+
+func (s *poolStep) run(n int, x *scratch) {
+	src, dst := x.slots[s.in], x.slots[s.out]
+	scale := 1 / float32(s.kernelY*s.kernelX)
+	stride := s.from.rowStride()
+	for c := range s.from.c {
+		for i := range n {
+			for oy := range s.to.h {
+				out := dst[s.to.row(n, c, i, oy):][:s.to.w]
+				for ox := range out {
+					at := s.from.row(n, c, i, oy*s.strideY) + ox*s.strideX
+					var sum float32
+					for range s.kernelY {
+						for _, v := range src[at : at+s.kernelX] {
+							sum += v
+						}
+						at += stride
+					}
+					out[ox] = sum * scale
+				}
+			}
+		}
+	}
+	s.to.clearPads(dst, n)
+}
+
+// flattenStep is Flatten with axis 1: a feature map becomes rows.
+type flattenStep struct {
+	in, out int
+	e       extent
+}
+
+func (s *flattenStep) run(n int, x *scratch) { s.e.flatten(x.slots[s.out], x.slots[s.in], n) }
+
+// gemmStep is Gemm with the weights as its second factor.
+type gemmStep struct {
+	in, out int
+	k, m    int       // columns of the input and of the output
+	weight  []float32 // [k][m]
+	bias    []float32 // [m]
+}
+
+// Sgemm starts goroutines when the product has four blocks of 64×64 or more.
+// Parts of at most 64 rows and 128 columns have two.
+const gemmRows, gemmColumns = 64, 128
+
+func (s *gemmStep) run(n int, x *scratch) {
+	src, dst := x.slots[s.in], x.slots[s.out]
+	for i := range n {
+		copy(dst[i*s.m:], s.bias)
+	}
+	for i := 0; i < n; i += gemmRows {
+		for j := 0; j < s.m; j += gemmColumns {
+			blas.Sgemm(gonumblas.NoTrans, gonumblas.NoTrans, min(gemmRows, n-i), min(gemmColumns, s.m-j), s.k,
+				1, src[i*s.k:], s.k, s.weight[j:], s.m, 1, dst[i*s.m+j:], s.m)
+		}
+	}
+}
+
+// softmaxStep is Softmax over the columns of rows.
+type softmaxStep struct {
+	in, out, columns int
+}
+
+func (s *softmaxStep) run(n int, x *scratch) {
+	for i := range n {
+		softmax(x.slots[s.out][i*s.columns:][:s.columns], x.slots[s.in][i*s.columns:][:s.columns])
+	}
+}
+
+// softmax gives NaN throughout where a logit is NaN or +Inf.
+func softmax(dst, logits []float32) {
+	top := logits[0]
+	for _, v := range logits {
+		top = max(top, v)
+	}
+	var sum float64
+	for i, v := range logits {
+		e := math.Exp(float64(v) - float64(top))
+		dst[i] = float32(e)
+		sum += e
+	}
+	for i := range dst {
+		dst[i] = float32(float64(dst[i]) / sum)
+	}
+}
+
+// argmaxStep is ArgMax over the columns of rows, dimension kept.
+type argmaxStep struct {
+	in, out, columns int
+}
+
+func (s *argmaxStep) run(n int, x *scratch) {
+	for i := range n {
+		x.ints[i] = argmax(x.slots[s.in][i*s.columns:][:s.columns])
+	}
+}
+
+// argmax is the first position of the largest value; NaN is never the largest,
+// and a row of nothing else gives 0.
+func argmax(row []float32) int64 {
+	best := 0
+	for i, v := range row {
+		if v > row[best] || row[best] != row[best] && v == v {
+			best = i
+		}
+	}
+	return int64(best)
+}
