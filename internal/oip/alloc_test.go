@@ -141,10 +141,10 @@ func TestLargeBodyIsCopiedOnce(t *testing.T) {
 	if &alone.Body[0] == &r.Body[0] || string(r.Body[:len(head)]) != string(head) {
 		t.Error("Merge wrote to the request's own body")
 	}
-	dst := new(Message)
+	dst, both := new(Message), []*Request{r, r}
 	if n := testing.AllocsPerRun(3, func() {
 		*dst = Message{}
-		if err := Merge(dst, []*Request{r, r}, MergeOptions{Binary: true}); err != nil {
+		if err := Merge(dst, both, MergeOptions{Binary: true}); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 1 {
