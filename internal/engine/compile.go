@@ -113,6 +113,7 @@ type compiler struct {
 	outputs      []*value
 	ramps        []*value
 	branches     []*value // by ramp: what it branches from
+	copied       int      // weights laid out anew so far
 }
 
 // instruction is one node, or several that were fused.

@@ -129,6 +129,8 @@ func (c *compiler) takeRamp(ramp *value, k int) (branch *value, err error) {
 		}
 		if ins.ramp && ins.stage != k {
 			err = fmt.Errorf("ramps %d and %d share %s", ins.stage, k, ins.node.label())
+		}
+		if ins.ramp { // seen already
 			return false
 		}
 		ins.ramp, ins.stage = true, k

@@ -138,6 +138,15 @@ func (c *compiler) weight(ins *instruction, i, dims int) (onnxTensor, error) {
 	return t, nil
 }
 
+// copies counts weights that a node lays out anew: one weight may be read by
+// many nodes, and a small file must not become a large model.
+func (c *compiler) copies(t onnxTensor) error {
+	if c.copied += len(t.data); c.copied > maxModelBytes/4 {
+		return fmt.Errorf("weight %q: the nodes read more than %d weights in all", t.name, maxModelBytes/4)
+	}
+	return nil
+}
+
 // bias is the third input, zeros where it is absent.
 func (c *compiler) bias(ins *instruction, n int) ([]float32, error) {
 	if len(ins.node.inputs) < 3 || ins.node.inputs[2] == "" {
@@ -188,6 +197,9 @@ func (c *compiler) takeConv(ins *instruction) error {
 	}
 	bias, err := c.bias(ins, cout)
 	if err != nil {
+		return err
+	}
+	if err := c.copies(w); err != nil {
 		return err
 	}
 	s := int(strides[0])
@@ -309,6 +321,9 @@ func (c *compiler) takeGemm(ins *instruction) error {
 	k, m := int(w.dims[0]), int(w.dims[1])
 	weight := w.data
 	if transposed {
+		if err := c.copies(w); err != nil {
+			return err
+		}
 		k, m = m, k
 		weight = make([]float32, k*m)
 		for i := range k {
