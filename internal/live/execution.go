@@ -3,7 +3,6 @@ package live
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"motley/internal/backend"
@@ -30,7 +29,7 @@ type execution struct {
 	cancel    context.CancelFunc
 }
 
-var executions = sync.Pool{New: func() any { return new(execution) }}
+func newExecution() any { return new(execution) }
 
 // wakeList collects the messages of one step. The first few need no memory.
 type wakeList struct {
@@ -62,7 +61,7 @@ func (w *wakeList) send() {
 // goroutine of its first member that carries none yet: that goroutine waits
 // for the answer anyway, so no other has to be woken.
 func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
-	ex := executions.Get().(*execution)
+	ex := l.executions.Get().(*execution)
 	ex.batch, ex.worker, ex.model, ex.started = a.Batch, a.Worker, a.Model, at
 	ex.predicted = l.mu.core.Predicted(a.Batch)
 	ex.items, ex.lead = 0, nil
@@ -152,12 +151,14 @@ func (l *Loop) carry(ex *execution) {
 		}
 	}
 	ex.release()
+	l.executions.Put(ex)
 	wakes.send()
 }
 
 // maxKept bounds the response buffers that an idle execution holds on to.
 const maxKept = 1 << 20
 
+// release lets go of what belongs to others, so that ex can be used again.
 func (ex *execution) release() {
 	clear(ex.members)
 	for i := range ex.calls {
@@ -166,7 +167,6 @@ func (ex *execution) release() {
 			ex.calls[i].Response.Body = nil
 		}
 	}
-	executions.Put(ex)
 }
 
 // deliver hands member i its answer, by exchanging buffers.

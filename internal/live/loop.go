@@ -39,6 +39,8 @@ type Loop struct {
 	stop     context.CancelFunc     // ends the probers
 	ctx      context.Context
 
+	tickets, executions sync.Pool // of idle ones: *ticket, *execution
+
 	mu struct {
 		sync.Mutex
 		core     *dispatch.Core
@@ -69,6 +71,7 @@ func New(cfg Config) (*Loop, error) {
 		l.log = slog.Default()
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
+	l.tickets.New, l.executions.New = newTicket, newExecution
 	l.mu.core = core
 	l.mu.armed = mono.Never
 	l.mu.timer = time.AfterFunc(time.Hour, l.tick)
@@ -96,11 +99,12 @@ type ticket struct {
 	ch       chan *execution
 }
 
-// A ticket's goroutine waits on ch. It is sent either an execution to carry
-// out, or nil when its outcome is settled and nothing reads its request any
-// more. There is never more than one message unread: an execution is handed
-// only to a ticket that carries none, and nil is sent last.
-var tickets = sync.Pool{New: func() any { return &ticket{ch: make(chan *execution, 1)} }}
+// newTicket makes a ticket to be used again and again. Its goroutine waits on
+// ch. It is sent either an execution to carry out, or nil when its outcome is
+// settled and nothing reads its request any more. There is never more than one
+// message unread: an execution is handed only to a ticket that carries none,
+// and nil is sent last.
+func newTicket() any { return &ticket{ch: make(chan *execution, 1)} }
 
 // wake is a message to be sent once the lock is released.
 type wake struct {
@@ -113,7 +117,7 @@ type wake struct {
 // request itself is at fault. It blocks until then. The goroutine that calls
 // it may carry out executions on behalf of others.
 func (l *Loop) Do(r *Request) error {
-	t := tickets.Get().(*ticket)
+	t := l.tickets.Get().(*ticket)
 	*t = ticket{req: r, ch: t.ch}
 	r.Worker, r.Batch, r.Attempts, r.Queued, r.Ran = -1, 0, 0, 0, 0
 	var wakes wakeList
@@ -121,7 +125,7 @@ func (l *Loop) Do(r *Request) error {
 	l.mu.Lock()
 	if l.mu.stopping {
 		l.mu.Unlock()
-		tickets.Put(t)
+		l.tickets.Put(t)
 		return &Refusal{Reason: Stopping}
 	}
 	l.mu.live++
@@ -143,7 +147,7 @@ func (l *Loop) Do(r *Request) error {
 	}
 	err := t.err
 	t.req = nil
-	tickets.Put(t)
+	l.tickets.Put(t)
 	return err
 }
 
@@ -179,18 +183,31 @@ func (l *Loop) stepLocked(ev dispatch.Event, wakes *wakeList) {
 			}
 		}
 	}
+	l.armLocked(ev.At)
+}
+
+// armLocked sees to it that the timer fires by the core's next deadline. A
+// timer that stands for an earlier instant is left alone, since putting off
+// costs more than a call of tick that finds nothing due.
+func (l *Loop) armLocked(now mono.Time) {
 	if next := l.mu.core.NextDeadline(); next < l.mu.armed {
 		l.mu.armed = next
-		l.mu.timer.Reset(max(0, next.Sub(ev.At)))
+		l.mu.timer.Reset(max(0, next.Sub(now)))
 	}
 }
 
-// tick is the timer's: it lets the core notice that time has passed.
+// tick is the timer's: it lets the core notice that time has passed. The core
+// is stepped only when something is due, so that how often the timer fires
+// does not show in its decisions.
 func (l *Loop) tick() {
 	var wakes wakeList
 	l.mu.Lock()
 	l.mu.armed = mono.Never
-	l.stepLocked(dispatch.Event{At: l.now(), Kind: dispatch.Tick}, &wakes)
+	if now := l.now(); l.mu.core.NextDeadline() <= now {
+		l.stepLocked(dispatch.Event{At: now, Kind: dispatch.Tick}, &wakes)
+	} else {
+		l.armLocked(now)
+	}
 	l.mu.Unlock()
 	wakes.send()
 }

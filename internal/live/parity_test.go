@@ -1,0 +1,410 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"motley/internal/backend"
+	"motley/internal/dispatch"
+	"motley/internal/mono"
+	"motley/internal/oip"
+	"motley/internal/pool"
+	"motley/internal/sim"
+)
+
+// TestParity runs random workloads through the simulator and through the loop
+// and compares the logs: every event and every action, instants included. All
+// instants are drawn to the nanosecond, so that no two goroutines of the loop
+// wake at one; only the executions that one event calls off end together.
+func TestParity(t *testing.T) {
+	const seeds, requests = 60, 300
+	seen := map[string]int{}
+	for seed := range uint64(seeds) {
+		x := newExperiment(seed, requests)
+		want, wantEnds := x.simulate(t)
+		got, gotEnds := x.live(t)
+		compareLogs(t, seed, want.lines(), got.lines())
+		if !slices.Equal(wantEnds, gotEnds) {
+			t.Errorf("seed %d: the clients were told otherwise than in the simulation", seed)
+		}
+		if t.Failed() {
+			return
+		}
+		want.count(seen)
+	}
+	// A comparison of histories in which nothing happens would prove nothing.
+	for _, what := range []string{
+		"merged", "answer", "cancel-batch", "fault=worker", "fault=request", "worker-state", "worker-limit", "tick",
+		"reject queue_full", "reject deadline", "reject no_worker", "reject too_large",
+		"give-up deadline", "give-up refused", "give-up exhausted",
+	} {
+		if seen[what] < 10 {
+			t.Errorf("%q came %d times in %d histories: the workload is too tame (%v)", what, seen[what], seeds, seen)
+		}
+	}
+}
+
+// experiment is one random workload on one random pool.
+type experiment struct {
+	seed     uint64
+	arrivals []sim.Arrival
+	changes  []dispatch.Event
+}
+
+func newExperiment(seed uint64, requests int) *experiment {
+	rng := rand.New(rand.NewPCG(seed, 0x706172697479))
+	x := &experiment{seed: seed}
+	taken := map[mono.Time]bool{}
+	instant := func(at mono.Time) mono.Time {
+		for taken[at] {
+			at++
+		}
+		taken[at] = true
+		return at
+	}
+	var now mono.Time
+	for range requests {
+		now = instant(now.Add(1 + time.Duration(rng.ExpFloat64()*float64(450*time.Microsecond))))
+		a := sim.Arrival{
+			At: now, Model: pool.ModelID(rng.IntN(3)), Size: 1 + rng.IntN(6), Priority: rng.IntN(4), MergeKey: rng.Uint64N(4),
+		}
+		if rng.IntN(4) > 0 {
+			a.Timeout = 2*time.Millisecond + time.Duration(rng.Int64N(int64(60*time.Millisecond)))
+		}
+		if rng.IntN(100) == 0 {
+			a.Size = 40
+		}
+		x.arrivals = append(x.arrivals, a)
+	}
+	for range 24 {
+		at := instant(1 + mono.Time(rng.Int64N(int64(now))))
+		w := pool.WorkerID(rng.IntN(workersInParity))
+		ev := dispatch.Event{At: at, Kind: dispatch.WorkerState, Worker: w, State: pool.State(rng.IntN(4))}
+		if rng.IntN(4) == 0 {
+			ev = dispatch.Event{At: at, Kind: dispatch.WorkerLimit, Worker: w, Model: pool.ModelID(rng.IntN(2)), Size: rng.IntN(20)}
+		}
+		x.changes = append(x.changes, ev)
+		if ev.Kind == dispatch.WorkerState && ev.State != pool.Up { // not for good
+			back := instant(at.Add(time.Duration(rng.Int64N(int64(25 * time.Millisecond)))))
+			x.changes = append(x.changes, dispatch.Event{At: back, Kind: dispatch.WorkerState, Worker: w, State: pool.Up})
+		}
+	}
+	slices.SortFunc(x.changes, func(a, b dispatch.Event) int { return int(a.At - b.At) })
+	return x
+}
+
+const workersInParity = 6
+
+// core is made anew for each driver: policies and profiles change as they are
+// used.
+func (x *experiment) core(t *testing.T) dispatch.Config {
+	policies := dispatch.Policies()
+	policy, err := dispatch.NewPolicy(policies[x.seed%uint64(len(policies))], x.seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured := func(fixed, item time.Duration) *pool.Profile {
+		p, err := pool.NewProfile([]pool.Point{{Batch: 1, Mean: fixed + item}, {Batch: 32, Mean: fixed + 32*item}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	cfg := dispatch.Config{
+		Models: []dispatch.Model{
+			{Name: "a", QoS: 30 * time.Millisecond, MaxQueue: 5},
+			{Name: "b", QoS: 90 * time.Millisecond, MaxBatch: 8, MaxAttempts: 2},
+			{Name: "c", QoS: 50 * time.Millisecond, Quantile: 0.95, MaxQueue: 20},
+		},
+		Types: make([]pool.InstanceType, 3), Policy: policy, Hang: 17 * time.Millisecond,
+		// Some profiles know something, some start unknown, all learn.
+		Profiles: [][]*pool.Profile{
+			{measured(2*time.Millisecond, 200*time.Microsecond), nil, measured(4*time.Millisecond, 50*time.Microsecond)},
+			{nil, measured(time.Millisecond, 500*time.Microsecond), nil},
+		},
+	}
+	for i := range workersInParity {
+		w := pool.Worker{
+			Name: strconv.Itoa(i), Type: pool.TypeID(i % 3), Concurrency: 1 + i/4, State: pool.Up,
+			Breaker: pool.NewBreaker(pool.BreakerConfig{Failures: 2, Open: 9_000_001}),
+			Serves:  []pool.Serve{{Model: 0, MaxBatch: 4 << (i % 3)}, {Model: 1, MaxBatch: 32}},
+		}
+		if i == 4 {
+			w.Serves = append(w.Serves, pool.Serve{Model: 2, MaxBatch: 16})
+		}
+		if i == 5 {
+			w.State = pool.Starting
+		}
+		cfg.Workers = append(cfg.Workers, w)
+	}
+	return cfg
+}
+
+// outcome draws how an execution goes, from nothing but what it is, so that
+// both drivers find the same truth in whatever order they ask.
+func (x *experiment) outcome(w pool.WorkerID, m pool.ModelID, at mono.Time, members []int, items int) sim.Outcome {
+	h := x.seed
+	for _, v := range append([]int{int(w), int(m), int(at)}, members...) {
+		h = (h ^ uint64(v)) * 0x9e3779b97f4a7c15
+		h ^= h >> 29
+	}
+	rng := rand.New(rand.NewPCG(h, x.seed))
+	base := time.Duration(2+w%3)*time.Millisecond + time.Duration(items)*300*time.Microsecond
+	o := sim.Outcome{Took: base/2 + time.Duration(rng.Int64N(int64(base)))}
+	switch k := rng.IntN(100); {
+	case k < 10:
+		o.Fault = dispatch.WorkerFault
+	case k < 16:
+		o.Fault = dispatch.RequestFault
+	case k < 20:
+		o.Took += 10 * time.Second // hangs
+	}
+	return o
+}
+
+// end is what a client is told: 0 an answer, a Reason of live, or 255 where
+// the worker's own error is handed on.
+type end uint8
+
+const refused end = 255
+
+var endOf = map[dispatch.Reason]end{
+	0: 0, dispatch.QueueFull: end(QueueFull), dispatch.Deadline: end(Deadline), dispatch.NoWorker: end(NoWorker),
+	dispatch.TooLarge: end(TooLarge), dispatch.Exhausted: end(Failed), dispatch.Refused: refused,
+}
+
+func (x *experiment) simulate(t *testing.T) (*history, []end) {
+	h := newHistory()
+	ends := make([]end, len(x.arrivals))
+	_, err := sim.Run(sim.Config{
+		Core: x.core(t), Changes: x.changes, Trace: h.trace,
+		Serve: func(e sim.Execution) sim.Outcome {
+			o := x.outcome(e.Worker, e.Model, e.At, h.starts[0], e.Items)
+			h.starts = h.starts[1:]
+			return o
+		},
+		Done: func(e sim.Ended) { ends[e.Arrival] = endOf[e.Reason] },
+	}, x.arrivals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h, ends
+}
+
+func (x *experiment) live(t *testing.T) (*history, []end) {
+	h := newHistory()
+	ends := make([]end, len(x.arrivals))
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config{Core: x.core(t), Trace: h.trace}
+		for w := range pool.WorkerID(workersInParity) {
+			cfg.Backends = append(cfg.Backends, drawn{x: x, worker: w, epoch: time.Now()})
+		}
+		l, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for i, a := range x.arrivals {
+			all.Go(func() {
+				time.Sleep(time.Duration(a.At))
+				ends[i] = x.ask(t, l, i)
+			})
+		}
+		for _, ev := range x.changes {
+			all.Go(func() {
+				time.Sleep(time.Duration(ev.At))
+				l.inject(ev)
+			})
+		}
+		all.Wait()
+		if err := l.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	return h, ends
+}
+
+// ask sends arrival i through the loop and checks its answer by content.
+func (x *experiment) ask(t *testing.T, l *Loop, i int) end {
+	a := &x.arrivals[i]
+	r := &Request{Model: a.Model, Size: a.Size, Timeout: a.Timeout, Priority: a.Priority, MergeKey: a.MergeKey}
+	r.Call.Request = &oip.Request{
+		Message: oip.Message{Body: []byte(strconv.Itoa(i))}, Inputs: []oip.Input{{Shape: []int64{int64(a.Size)}}},
+	}
+	err := l.Do(r)
+	var none *Refusal
+	switch {
+	case err == nil:
+		if got, want := string(r.Call.Response.Body), fmt.Sprintf("%d of %d", i, r.Worker); got != want {
+			t.Errorf("request %d is answered %q, want %q", i, got, want)
+		}
+		return 0
+	case errors.As(err, &none):
+		return end(none.Reason)
+	}
+	return refused
+}
+
+// drawn is a backend that goes as the experiment draws it.
+type drawn struct {
+	x      *experiment
+	worker pool.WorkerID
+	epoch  time.Time
+}
+
+func (b drawn) Run(ctx context.Context, model string, calls []*backend.Call) error {
+	at := mono.Time(time.Since(b.epoch))
+	var members []int
+	items := 0
+	for _, c := range calls {
+		i, _ := strconv.Atoi(string(c.Request.Body))
+		members = append(members, i)
+		items += int(c.Request.Inputs[0].Shape[0])
+	}
+	o := b.x.outcome(b.worker, pool.ModelID(model[0]-'a'), at, members, items)
+	select {
+	case <-time.After(o.Took):
+	case <-ctx.Done():
+		return backend.ContextError(ctx)
+	}
+	switch o.Fault {
+	case dispatch.WorkerFault:
+		return &backend.Error{Class: backend.Server, Status: 500, Message: "drawn"}
+	case dispatch.RequestFault:
+		return &backend.Error{Class: backend.Client, Status: 400, Message: "drawn"}
+	}
+	for k, c := range calls {
+		c.Response.Body = fmt.Appendf(c.Response.Body[:0], "%d of %d", members[k], b.worker)
+	}
+	return nil
+}
+
+func (b drawn) Probe(context.Context, string) (backend.Status, error) { return backend.Status{}, nil }
+func (b drawn) Describe() string                                      { return "drawn" }
+func (b drawn) Close() error                                          { return nil }
+
+// history is a log in which requests are named by the order of their arrival
+// and batches by that of their start.
+type history struct {
+	requests map[dispatch.RequestID]int
+	batches  map[dispatch.BatchID]int
+	log      []step
+	starts   [][]int // members of the last step's batches
+	last     int     // steps up to the one in which the last request ended
+}
+
+// step is one event with its actions.
+type step struct {
+	at         mono.Time
+	calledOff  int // the batch of a Fail by nobody's fault, else −1
+	text       string
+	happenings []string
+}
+
+func newHistory() *history {
+	return &history{requests: map[dispatch.RequestID]int{}, batches: map[dispatch.BatchID]int{}}
+}
+
+func (h *history) trace(ev dispatch.Event, actions []dispatch.Action) {
+	if ev.Kind == dispatch.Arrive {
+		h.requests[ev.Request] = len(h.requests)
+		ev.Request = dispatch.RequestID(h.requests[ev.Request])
+	}
+	s := step{at: ev.At, calledOff: -1, happenings: []string{ev.Kind.String()}}
+	if ev.Kind == dispatch.Finish || ev.Kind == dispatch.Fail {
+		ev.Batch = dispatch.BatchID(h.batches[ev.Batch])
+		if ev.Fault == dispatch.NoFault {
+			s.calledOff = int(ev.Batch)
+		}
+		s.happenings = append(s.happenings, "fault="+ev.Fault.String())
+	}
+	type fields dispatch.Event // without its String, which leaves some out
+	s.text = fmt.Sprintf("%v %+v", ev, fields(ev))
+	h.starts = h.starts[:0]
+	for _, a := range actions {
+		s.text += "\n\t" + h.action(&s, a)
+	}
+	h.log = append(h.log, s)
+}
+
+func (h *history) action(s *step, a dispatch.Action) string {
+	switch a.Kind {
+	case dispatch.Start:
+		h.batches[a.Batch] = len(h.batches)
+		members := make([]int, len(a.Requests))
+		for i, id := range a.Requests {
+			members[i] = h.requests[id]
+		}
+		h.starts = append(h.starts, members)
+		if len(members) > 1 {
+			s.happenings = append(s.happenings, "merged")
+		}
+		return fmt.Sprintf("start b%d m%d on w%d: %v", h.batches[a.Batch], a.Model, a.Worker, members)
+	case dispatch.CancelBatch:
+		s.happenings = append(s.happenings, a.Kind.String())
+		return fmt.Sprintf("cancel b%d m%d on w%d", h.batches[a.Batch], a.Model, a.Worker)
+	}
+	h.last = len(h.log) + 1
+	what := a.Kind.String()
+	if a.Kind != dispatch.Answer {
+		what += " " + a.Reason.String()
+	}
+	s.happenings = append(s.happenings, what)
+	return fmt.Sprintf("%s r%d m%d", what, h.requests[a.Request], a.Model)
+}
+
+// lines is the log up to the step in which the last request ended; later the
+// drivers wind up each in its own way. Executions that one event calls off end
+// at one instant, in no order: they are put into that of their start.
+func (h *history) lines() []string {
+	log := slices.Clone(h.log[:h.last])
+	for i := 0; i < len(log); {
+		j := i + 1
+		for j < len(log) && log[i].calledOff >= 0 && log[j].calledOff >= 0 && log[j].at == log[i].at {
+			j++
+		}
+		slices.SortFunc(log[i:j], func(a, b step) int { return a.calledOff - b.calledOff })
+		i = j
+	}
+	var lines []string
+	for _, s := range log {
+		lines = append(lines, strings.Split(s.text, "\n")...)
+	}
+	return lines
+}
+
+func (h *history) count(seen map[string]int) {
+	for _, s := range h.log[:h.last] {
+		for _, what := range s.happenings {
+			seen[what]++
+		}
+	}
+}
+
+func compareLogs(t *testing.T, seed uint64, want, got []string) {
+	t.Helper()
+	for i := range max(len(want), len(got)) {
+		switch {
+		case i >= len(got):
+			t.Errorf("seed %d, line %d: the loop's log ends before\n%s", seed, i, want[i])
+		case i >= len(want):
+			t.Errorf("seed %d, line %d: the simulator's log ends before\n%s", seed, i, got[i])
+		case want[i] != got[i]:
+			from := max(0, i-3)
+			t.Errorf("seed %d, line %d, after\n%s\nsimulator: %s\nloop:      %s",
+				seed, i, strings.Join(want[from:i], "\n"), want[i], got[i])
+		default:
+			continue
+		}
+		return
+	}
+}
