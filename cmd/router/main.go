@@ -1,0 +1,186 @@
+// Command router is Motley: an Open Inference Protocol endpoint in front of a
+// fleet of mixed workers. See `router -h`.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"motley/internal/app"
+	"motley/internal/config"
+)
+
+const usage = `Motley: one inference endpoint for a fleet of mixed GPUs and CPUs.
+
+  router [serve] [-config FILE] [-listen ADDR]   serve the Open Inference Protocol v2
+  router check FILE…                             name every fault of configuration files
+  router version                                 print version, Go and platform
+  router -h                                      print this
+
+Without -config it serves the built-in model 'fashion' on this machine's CPUs:
+
+  router &
+  curl -s localhost:8000/v2/models/fashion/infer -d @examples/infer.json
+
+To put it in front of servers of your own (Triton, KServe, MLServer, OpenVINO),
+write a file like configs/remote.yaml and run router -config FILE; every field
+is in docs/configuration.md. Look at /debug/state and /metrics while it runs.
+SIGTERM or SIGINT finishes what is under way and then stops.
+
+Flags of serve:
+  -config FILE   the configuration; default: the built-in one
+  -listen ADDR   host:port, in place of the configuration's
+
+Exit status: 0 fine, 1 a fault, 2 wrong usage.
+`
+
+// errUsage is a command line that makes no sense; it was explained already.
+var errUsage = errors.New("wrong usage")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "router:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	command := "serve"
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "serve":
+		return serve(ctx, args, stdout, stderr)
+	case "check":
+		return check(args, stdout, stderr)
+	case "version":
+		fmt.Fprintf(stdout, "motley %s %s %s/%s cgo=%v\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, cgo)
+		return nil
+	case "help":
+		fmt.Fprint(stdout, usage)
+		return nil
+	}
+	fmt.Fprintf(stderr, "router: unknown command %q; want serve, check, version or help\n", command)
+	return errUsage
+}
+
+// flags parses the flags of a command. -h prints the usage and is no fault.
+func flags(fs *flag.FlagSet, args []string, stdout, stderr io.Writer) (done bool, err error) {
+	fs.SetOutput(io.Discard)
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, usage)
+		return true, nil
+	case err != nil:
+		fmt.Fprintf(stderr, "router: %v; router -h tells what there is\n", err)
+		return true, errUsage
+	}
+	return false, nil
+}
+
+func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
+	file := fs.String("config", "", "")
+	listen := fs.String("listen", "", "")
+	if done, err := flags(fs, args, stdout, stderr); done {
+		return err
+	}
+	if fs.NArg() > 0 {
+		fmt.Fprintf(stderr, "router: unexpected argument %q; a configuration is given as -config FILE\n", fs.Arg(0))
+		return errUsage
+	}
+	cfg, err := load(*file)
+	if err != nil {
+		return err
+	}
+	if *listen != "" {
+		cfg.Listen = *listen
+	}
+	ln, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen: %w", err)
+	}
+	log := logger(cfg.Log, stderr)
+	slog.SetDefault(log)
+	a, err := app.New(cfg, app.Options{Log: log, Version: version()})
+	if err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	return a.Serve(ctx, ln)
+}
+
+func load(file string) (*config.Config, error) {
+	if file == "" {
+		return config.Parse("built-in configuration", config.Default())
+	}
+	return config.Load(file)
+}
+
+func check(args []string, stdout, stderr io.Writer) error {
+	fs := flag.NewFlagSet("check", flag.ContinueOnError)
+	if done, err := flags(fs, args, stdout, stderr); done {
+		return err
+	}
+	if fs.NArg() == 0 {
+		fmt.Fprintln(stderr, "router: check wants the files to check")
+		return errUsage
+	}
+	broken := 0
+	for _, f := range fs.Args() {
+		if _, err := config.Load(f); err != nil {
+			broken++
+			fmt.Fprintln(stdout, err)
+			continue
+		}
+		fmt.Fprintf(stdout, "%s: ok\n", f)
+	}
+	if broken > 0 {
+		return fmt.Errorf("%d of %d configurations are broken", broken, fs.NArg())
+	}
+	return nil
+}
+
+func logger(cfg config.Log, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.Level)) // the configuration was checked
+	opt := &slog.HandlerOptions{Level: level}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opt))
+	}
+	return slog.New(slog.NewTextHandler(w, opt))
+}
+
+// version is that of the module, or the commit that was built.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "dev"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return "dev-" + s.Value[:12]
+		}
+	}
+	return "dev"
+}

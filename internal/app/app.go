@@ -1,0 +1,165 @@
+// Package app wires a configuration into a running router: models, workers
+// and their backends, the loop, the HTTP front end. It is the only place that
+// knows all of them.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"motley/internal/config"
+	"motley/internal/dispatch"
+	"motley/internal/live"
+	"motley/internal/oip"
+	"motley/internal/pool"
+	"motley/internal/router"
+)
+
+// App is a router that is ready to serve. Make one with New, end it with
+// Close or by the end of Serve's context.
+type App struct {
+	cfg    *config.Config
+	log    *slog.Logger
+	loop   *live.Loop
+	server *router.Server
+	pool   *parts
+}
+
+// Options are what is not part of a configuration.
+type Options struct {
+	Log     *slog.Logger // nil: slog.Default()
+	Version string
+	// Trace is handed to the loop; see live.Config.
+	Trace func(dispatch.Event, []dispatch.Action)
+}
+
+// New builds everything that cfg asks for and asks every worker once how it
+// stands. Workers that cannot be reached are no error: they are taken in when
+// they answer. A model that cannot be loaded is.
+func New(cfg *config.Config, opt Options) (*App, error) {
+	if opt.Log == nil {
+		opt.Log = slog.Default()
+	}
+	p, err := build(cfg, opt.Log)
+	if err != nil {
+		return nil, err
+	}
+	registry := prometheus.NewRegistry()
+	metrics, err := router.NewMetrics(router.MetricsConfig{
+		Registerer: registry, Models: p.modelNames(), Workers: p.workerLabels(), Version: opt.Version, Runtime: true,
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	loop, err := live.New(live.Config{
+		Core: p.core, Backends: p.backends, Observer: metrics, Log: opt.Log, Trace: opt.Trace, Probe: p.probe,
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	loop.Watch()
+	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p}
+	a.server, err = router.New(router.Config{
+		Loop: loop, Models: a.models(), Metrics: metrics, Gatherer: registry, Log: opt.Log, Version: opt.Version,
+		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
+		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout,
+		Limits: oip.Limits{},
+	})
+	if err != nil {
+		return nil, errors.Join(err, a.Close(context.Background()))
+	}
+	return a, nil
+}
+
+func (a *App) models() []router.Model {
+	var all []router.Model
+	for i, m := range a.cfg.Models {
+		id := pool.ModelID(i)
+		all = append(all, router.Model{
+			Name: m.Name, ID: id, QoS: m.QoS.Target, Percentile: m.QoS.Percentile, MaxQueue: m.MaxQueue,
+			Info: func() router.ModelInfo {
+				i := a.loop.Info(id)
+				return router.ModelInfo{Metadata: i.Metadata, Batched: i.Batched, MaxBatch: i.MaxBatch}
+			},
+		})
+	}
+	return all
+}
+
+// Serve answers on ln until ctx ends, and then finishes what is under way
+// within the configured drain timeout. It closes the App.
+func (a *App) Serve(ctx context.Context, ln net.Listener) error {
+	failed := make(chan error, 1)
+	go func() { failed <- a.server.Serve(ln) }()
+	a.announce(ln.Addr())
+	select {
+	case err := <-failed:
+		return errors.Join(err, a.Close(context.Background()))
+	case <-ctx.Done():
+	}
+	a.log.Info("stopping: finishing what is under way", "at_most", a.cfg.Limits.DrainTimeout)
+	drain, cancel := context.WithTimeout(context.Background(), a.cfg.Limits.DrainTimeout)
+	defer cancel()
+	err := a.server.Shutdown(drain)
+	err = errors.Join(err, a.Close(drain))
+	return errors.Join(err, <-failed)
+}
+
+func (a *App) announce(addr net.Addr) {
+	for _, w := range a.loop.Snapshot().Workers {
+		a.log.Info("worker", "name", w.Name, "type", w.Type, "backend", w.Backend, "state", w.State)
+	}
+	a.log.Info("serving the Open Inference Protocol v2", "address", "http://"+reachable(addr), "policy", a.cfg.Policy,
+		"models", a.pool.modelNames(), "workers", len(a.pool.backends))
+}
+
+// reachable turns a listener's address into one that a client on this machine
+// can use.
+func reachable(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort("localhost", port)
+	}
+	return addr.String()
+}
+
+// Loop is the loop that the router hands requests to.
+func (a *App) Loop() *live.Loop { return a.loop }
+
+// Close waits for requests under way until ctx ends and frees everything.
+func (a *App) Close(ctx context.Context) error {
+	return errors.Join(a.loop.Close(ctx), a.pool.close())
+}
+
+// cpus is how many executions this process can run at once.
+func cpus() int { return runtime.GOMAXPROCS(0) }
+
+// quantile turns a percentile of the configuration into a share of 1.
+func quantile(percentile float64) float64 { return percentile / 100 }
+
+// interval is the shortest probe interval that any remote worker asks for.
+func interval(workers []config.Worker) time.Duration {
+	least := time.Duration(0)
+	for _, w := range workers {
+		if w.Remote != nil && (least == 0 || w.Remote.ProbeInterval < least) {
+			least = w.Remote.ProbeInterval
+		}
+	}
+	return least
+}
+
+func typeID(cfg *config.Config, name string) (pool.TypeID, error) {
+	for i, t := range cfg.InstanceTypes {
+		if t.Name == name {
+			return pool.TypeID(i), nil
+		}
+	}
+	return 0, fmt.Errorf("no instance type %q", name)
+}
