@@ -3,12 +3,13 @@ package backend
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"sort"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -61,7 +62,8 @@ type Remote struct {
 	cfg      RemoteConfig
 	addr     string
 	basePath string
-	headers  string // " HTTP/1.1\r\n" and the headers that every request has
+	headers  string            // " HTTP/1.1\r\n" and the headers that every request has
+	literals map[string][]byte // the names of cfg.ModelNames as JSON strings
 	pool     connPool
 	scratch  sync.Pool // of *remoteScratch
 	mu       struct {
@@ -76,11 +78,9 @@ type remoteScratch struct {
 	merged oip.Message
 	body   []byte // the worker's answer when it is not handed on as it is
 	resp   oip.Response
-	calls  []*Call
-	reqs   []*oip.Request
-	dst    []*oip.Message
-	sizes  []int
-	name   []byte
+	members
+	dst   []*oip.Message
+	sizes []int
 }
 
 // NewRemote returns the backend of one server. It does not connect.
@@ -134,6 +134,12 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 	}
 	r.pool.dial, r.pool.maxIdle, r.pool.slots = r.dial, cfg.IdleTimeout, make(chan struct{}, cfg.Connections)
 	r.mu.models = map[string]*modelFacts{}
+	r.cfg.ModelNames, r.literals = maps.Clone(cfg.ModelNames), map[string][]byte{}
+	for name := range cfg.ModelNames {
+		if r.literals[name], err = json.Marshal(name); err != nil {
+			return nil, fmt.Errorf("cannot use model name %q: %w", name, err)
+		}
+	}
 	return r, nil
 }
 
@@ -235,8 +241,8 @@ func (r *Remote) Run(ctx context.Context, model string, calls []*Call) error {
 		return nil
 	}
 	if upstream != model {
-		x.name = strconv.AppendQuote(x.name[:0], model)
-		x.resp.ModelName = x.name
+		x.resp.ModelName = r.literals[model]
+		x.resp.ID = noID
 	}
 	return r.split(x)
 }
@@ -269,28 +275,11 @@ func (r *Remote) merge(ctx context.Context, deadline time.Time, x *remoteScratch
 			return &x.merged, nil
 		}
 		var some *oip.BatchError
-		if !errors.As(err, &some) || !x.drop(some) {
+		if !errors.As(err, &some) || !x.fail(some) {
 			return nil, asError(ctx, err)
 		}
 	}
 	return nil, nil
-}
-
-// drop gives the failed members their errors and keeps the others. It reports
-// whether there was one to drop.
-func (x *remoteScratch) drop(some *oip.BatchError) bool {
-	kept := 0
-	for i, c := range x.calls {
-		if i < len(some.Errs) && some.Errs[i] != nil {
-			c.Err = memberError(some.Errs[i])
-			continue
-		}
-		x.calls[kept], x.reqs[kept] = c, x.reqs[i]
-		kept++
-	}
-	dropped := kept < len(x.calls)
-	x.calls, x.reqs = x.calls[:kept], x.reqs[:kept]
-	return dropped
 }
 
 func (r *Remote) split(x *remoteScratch) error {
@@ -305,7 +294,7 @@ func (r *Remote) split(x *remoteScratch) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &some):
-		x.drop(some)
+		x.fail(some)
 		return nil
 	}
 	return protocolError(err)
@@ -314,9 +303,13 @@ func (r *Remote) split(x *remoteScratch) error {
 // release gives the scratch back, without what belongs to others.
 func (r *Remote) release(x *remoteScratch) {
 	const keep = 16 << 20 // a larger buffer would outlive its one large request
-	clear(x.calls)
-	clear(x.reqs)
-	clear(x.dst)
+	// To their capacity: those that failed alone lie behind the end.
+	clear(x.calls[:cap(x.calls)])
+	clear(x.reqs[:cap(x.reqs)])
+	clear(x.dst[:cap(x.dst)])
+	if len(x.resp.Body) > keep {
+		x.resp = oip.Response{} // it points into the answer
+	}
 	if cap(x.body) > keep {
 		x.body = nil
 	}
@@ -325,6 +318,10 @@ func (r *Remote) release(x *remoteScratch) {
 	}
 	r.scratch.Put(x)
 }
+
+// noID is the id of no request: Split does not hand an answer on as it stands
+// then, which would have the worker's name for the model.
+var noID = []byte("-")
 
 func (r *Remote) upstream(model string) string {
 	if name, ok := r.cfg.ModelNames[model]; ok {

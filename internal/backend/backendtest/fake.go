@@ -44,7 +44,7 @@ type Fake struct {
 	// Run's. It may set Err of single calls and return nil.
 	Fail func(model string, calls []*backend.Call) error
 	// Answer fills in the responses of the calls whose Err is nil. Default
-	// EchoBody; OIP answers a real inference response.
+	// EchoBody, which is not an OIP response.
 	Answer func(model string, calls []*backend.Call) error
 	// Started, when set, is called as Run begins, before the latency.
 	Started func(model string, calls []*backend.Call)
