@@ -78,8 +78,11 @@ func (r *Request) resolveRaw(meta *ModelMetadata, batched bool) error {
 		return nil
 	}
 	have, item := int64(len(r.Body)), n*int64(in.Datatype.Size())
-	if variable >= 0 && item > 0 {
-		in.Shape[variable] = have / item
+	if variable >= 0 {
+		in.Shape[variable] = 0
+		if item > 0 { // else another dimension is 0
+			in.Shape[variable] = have / item
+		}
 		item *= in.Shape[variable]
 	}
 	switch {
