@@ -45,7 +45,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // the idle ones together. The one that was used last is used next, so that
 // the others grow old and are closed.
 type connPool struct {
-	dial    func(ctx context.Context) (net.Conn, error)
+	dial    func(ctx context.Context, deadline time.Time) (net.Conn, error)
 	maxIdle time.Duration
 	slots   chan struct{} // one token for every connection in use
 	mu      struct {
@@ -68,11 +68,14 @@ func (p *connPool) get(ctx context.Context, deadline time.Time, fresh bool) (*co
 	if c := p.pop(fresh); c != nil {
 		return c, nil
 	}
-	nc, err := p.dial(ctx)
+	nc, err := p.dial(ctx, deadline)
 	if err != nil {
 		<-p.slots
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil, ContextError(ctx)
+		case !time.Now().Before(deadline):
+			return nil, &Error{Class: Timeout, Status: 504, Message: "no connection to the worker until the deadline", Cause: err}
 		}
 		return nil, &Error{Class: Connect, Status: 502, Message: "cannot connect to the worker", Cause: err}
 	}

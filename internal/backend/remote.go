@@ -53,7 +53,8 @@ type RemoteConfig struct {
 	Headers map[string]string
 	// TLS is used for https; nil = the system's roots.
 	TLS *tls.Config
-	// Dial opens the connection; nil = TCP to addr (host:port).
+	// Dial opens the connection; nil = TCP to addr (host:port). No timeout
+	// holds for it, but for the TLS handshake that follows.
 	Dial func(addr string) (net.Conn, error)
 }
 
@@ -166,8 +167,11 @@ func fixedHeaders(host string, extra map[string]string) (string, error) {
 	return s, nil
 }
 
-func (r *Remote) dial(ctx context.Context) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.ConnectTimeout)
+func (r *Remote) dial(ctx context.Context, deadline time.Time) (net.Conn, error) {
+	if own := time.Now().Add(r.cfg.ConnectTimeout); own.Before(deadline) {
+		deadline = own
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	var nc net.Conn
 	var err error
