@@ -94,12 +94,35 @@ func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
 		l.mu.runs = append(l.mu.runs, nil)
 	}
 	l.mu.runs[slot] = ex
+	l.done.Add(1) // before the request that it carries can end, hence before Close waits
 	if ex.lead == nil {
-		l.done.Go(func() { l.carry(ex) })
+		go l.carry(ex)
 		return
 	}
 	ex.lead.busy = true
 	wakes.add(ex.lead, ex)
+}
+
+// The causes that a client is told when the loop itself ended an execution:
+// what Run returns then says no more than that it was cancelled.
+var (
+	errHung = &backend.Error{Class: backend.Timeout, Status: 504, Message: "the worker did not answer in time"}
+	errDown = &backend.Error{Class: backend.Connect, Status: 502, Message: "the worker went down"}
+)
+
+// callOff stops an execution that the core has taken the members away from,
+// on an event of the given kind. The loop's lock is held.
+func (ex *execution) callOff(on dispatch.EventKind) {
+	cause := errHung
+	if on == dispatch.WorkerState {
+		cause = errDown
+	}
+	for _, t := range ex.members {
+		if !t.ended {
+			t.cause = cause
+		}
+	}
+	ex.cancel()
 }
 
 // carry runs an execution and tells the core how it ended.
@@ -116,10 +139,10 @@ func (l *Loop) carry(ex *execution) {
 	ev := dispatch.Event{At: at, Kind: dispatch.Finish, Batch: ex.batch}
 	if err != nil {
 		ev.Kind, ev.Fault = dispatch.Fail, faultOf(err)
-		for _, t := range ex.members {
-			if !t.ended {
-				t.cause = err
-			}
+	}
+	for _, t := range ex.members {
+		if !t.ended && err != nil && ev.Fault != dispatch.NoFault {
+			t.cause = err
 		}
 	}
 	if ex.lead != nil {
@@ -153,6 +176,7 @@ func (l *Loop) carry(ex *execution) {
 	ex.release()
 	l.executions.Put(ex)
 	wakes.send()
+	l.done.Done()
 }
 
 // maxKept bounds the response buffers that an idle execution holds on to.

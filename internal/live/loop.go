@@ -35,7 +35,7 @@ type Loop struct {
 	epoch    time.Time
 	infos    []atomic.Pointer[Info] // by ModelID
 	learning sync.Mutex             // one writer of infos at a time; taken before mu
-	done     sync.WaitGroup         // probers, and executions that no client's goroutine carries
+	done     sync.WaitGroup         // probers and executions
 	stop     context.CancelFunc     // ends the probers
 	ctx      context.Context
 
@@ -49,9 +49,10 @@ type Loop struct {
 		runs     []*execution // by the low 32 bits of BatchID
 		actions  []dispatch.Action
 		timer    *time.Timer
-		armed    mono.Time // when the timer fires
-		live     int       // requests inside Do
-		stopping bool
+		armed    mono.Time     // when the timer fires
+		live     int           // requests inside Do
+		stopping bool          // nothing is let in any more
+		closed   bool          // the timer stands still
 		idle     chan struct{} // closed when stopping and live is 0
 	}
 }
@@ -95,7 +96,7 @@ type ticket struct {
 	by       dispatch.BatchID // the batch whose answer is the outcome, where answered
 	answered bool
 	err      error // the outcome; settled before wake
-	cause    error // the last failure of an execution it was in
+	cause    error // why the last execution of it that failed did
 	ch       chan *execution
 }
 
@@ -178,9 +179,7 @@ func (l *Loop) stepLocked(ev dispatch.Event, wakes *wakeList) {
 		case dispatch.Reject, dispatch.GiveUp:
 			l.refuseLocked(a, wakes)
 		case dispatch.CancelBatch:
-			if ex := l.mu.runs[uint32(a.Batch)]; ex.cancel != nil {
-				ex.cancel()
-			}
+			l.mu.runs[uint32(a.Batch)].callOff(ev.Kind)
 		}
 	}
 	l.armLocked(ev.At)
@@ -190,7 +189,7 @@ func (l *Loop) stepLocked(ev dispatch.Event, wakes *wakeList) {
 // timer that stands for an earlier instant is left alone, since putting off
 // costs more than a call of tick that finds nothing due.
 func (l *Loop) armLocked(now mono.Time) {
-	if next := l.mu.core.NextDeadline(); next < l.mu.armed {
+	if next := l.mu.core.NextDeadline(); next < l.mu.armed && !l.mu.closed {
 		l.mu.armed = next
 		l.mu.timer.Reset(max(0, next.Sub(now)))
 	}
@@ -249,8 +248,10 @@ func (l *Loop) refuseLocked(a *dispatch.Action, wakes *wakeList) {
 }
 
 // Close refuses what comes from now on, waits until every request inside Do
-// has its outcome or ctx ends, and frees what the loop holds, backends
-// included.
+// has its outcome, and frees what the loop holds, backends included. When ctx
+// ends first, the requests that are left are refused as Stopping, their
+// executions are cancelled, and Close returns an error once those have
+// returned.
 func (l *Loop) Close(ctx context.Context) error {
 	l.mu.Lock()
 	if !l.mu.stopping {
@@ -264,22 +265,40 @@ func (l *Loop) Close(ctx context.Context) error {
 	select {
 	case <-l.mu.idle:
 	case <-ctx.Done():
-		errs = append(errs, fmt.Errorf("requests are still in flight: %w", ctx.Err()))
-	}
-	l.stop()
-	l.mu.Lock()
-	l.mu.timer.Stop()
-	for _, ex := range l.mu.runs {
-		if ex != nil && ex.cancel != nil {
-			ex.cancel()
+		if n := l.refuseAll(); n > 0 {
+			errs = append(errs, fmt.Errorf("cannot wait for %d requests in flight: %w", n, ctx.Err()))
 		}
 	}
-	l.mu.Unlock()
+	l.stop()
 	l.done.Wait()
+	l.mu.Lock()
+	l.mu.closed = true
+	l.mu.timer.Stop()
+	l.mu.Unlock()
 	for _, b := range l.cfg.Backends {
 		errs = append(errs, b.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// refuseAll ends every request inside Do and returns how many there were. The
+// core calls off the executions that nobody waits for then.
+func (l *Loop) refuseAll() int {
+	var wakes wakeList
+	l.mu.Lock()
+	n := l.mu.live
+	for _, t := range l.mu.tickets {
+		if t == nil {
+			continue
+		}
+		l.stepLocked(dispatch.Event{At: l.now(), Kind: dispatch.Cancel, Request: t.id}, &wakes)
+		if !t.ended { // a timer of the same step may have been quicker
+			l.settleLocked(t.id, &Refusal{Reason: Stopping}, &wakes)
+		}
+	}
+	l.mu.Unlock()
+	wakes.send()
+	return n
 }
 
 // SetState tells the core that a worker's state has changed.

@@ -17,7 +17,11 @@ import (
 type ProbeConfig struct {
 	Interval time.Duration // between two probes of one worker; default 1 s; negative: probe once
 	Timeout  time.Duration // of one probe; default 2 s
-	Failures int           // consecutive failed probes after which a worker is down; default 2
+	// Failures is how many consecutive failed probes take a worker down, or one
+	// model off a worker that answers for others; default 2. At the start one is
+	// enough, and so it is where the worker itself says that a model is not
+	// ready.
+	Failures int
 	// Batched[model] says whether the first dimension of its tensors is the
 	// batch; nil entries, and a nil slice, leave it to what the workers tell.
 	Batched []*bool
@@ -75,10 +79,15 @@ func (l *Loop) Watch() {
 // watch follows one worker.
 func (l *Loop) watch(w pool.WorkerID, first chan<- struct{}) {
 	failures := l.cfg.Probe.Failures - 1 // at the start one failure is enough
+	missed := make([]int, len(l.cfg.Core.Workers[w].Serves))
+	for i := range missed {
+		missed[i] = failures
+	}
 	up := false
 	round := func() {
-		err := l.probe(w)
+		err := l.probe(w, missed)
 		switch {
+		case l.ctx.Err() != nil: // the loop is closing: that says nothing of the worker
 		case err == nil:
 			if !up {
 				l.log.Info("worker is up", "worker", l.cfg.Core.Workers[w].Name)
@@ -111,28 +120,37 @@ func (l *Loop) watch(w pool.WorkerID, first chan<- struct{}) {
 	}
 }
 
-// probe asks a worker for each of its models. It is down when none of them
-// answers; a single model that is not ready gets no work there.
-func (l *Loop) probe(w pool.WorkerID) error {
+// probe asks a worker for each of its models; missed counts the consecutive
+// probes of each that failed. The round has failed when no model is ready. A
+// single one that is not gets no work there.
+func (l *Loop) probe(w pool.WorkerID, missed []int) error {
 	var failed error
 	ready := 0
-	for _, s := range l.cfg.Core.Workers[w].Serves {
+	for i, s := range l.cfg.Core.Workers[w].Serves {
 		ctx, cancel := context.WithTimeout(l.ctx, l.cfg.Probe.Timeout)
 		st, err := l.cfg.Backends[w].Probe(ctx, l.cfg.Core.Models[s.Model].Name)
 		cancel()
-		limit := 0
-		switch {
-		case err != nil:
-			failed = err
-		case !st.Ready:
-			failed = fmt.Errorf("model '%s' is not ready there", l.cfg.Core.Models[s.Model].Name)
-		default:
-			ready++
-			limit = l.learn(s.Model, st)
+		if l.ctx.Err() != nil {
+			return l.ctx.Err()
 		}
 		l.mu.Lock()
 		now := l.mu.core.Limit(w, s.Model)
 		l.mu.Unlock()
+		limit := 0
+		switch {
+		case err != nil:
+			failed = err
+			if missed[i]++; missed[i] < l.cfg.Probe.Failures {
+				limit = now
+			}
+		case !st.Ready:
+			missed[i] = l.cfg.Probe.Failures
+			failed = fmt.Errorf("model '%s' is not ready there", l.cfg.Core.Models[s.Model].Name)
+		default:
+			ready++
+			missed[i] = 0
+			limit = l.learn(s.Model, st)
+		}
 		if limit != now {
 			l.inject(dispatch.Event{Kind: dispatch.WorkerLimit, Worker: w, Model: s.Model, Size: limit})
 		}
