@@ -26,7 +26,8 @@ func Split(dst []*Message, resp *Response, reqs []*Request, sizes []int) error {
 		return err
 	}
 	if len(reqs) == 1 && resp.answers(reqs[0]) {
-		reply(dst[0], resp.HeadLength).Body = append(dst[0].Body[:0], resp.Body...)
+		m := reply(dst[0], resp.HeadLength)
+		m.Body = append(m.Body, resp.Body...)
 		return nil
 	}
 	for k := range resp.Outputs {
