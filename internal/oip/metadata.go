@@ -33,6 +33,19 @@ type ErrorResponse struct {
 	Error string `json:"error"`
 }
 
+// MarshalJSON writes the metadata with all members that OIP requires: a model
+// whose tensors are not known has none, which is [] and not null.
+func (m ModelMetadata) MarshalJSON() ([]byte, error) {
+	type plain ModelMetadata
+	if m.Inputs == nil {
+		m.Inputs = []TensorMetadata{}
+	}
+	if m.Outputs == nil {
+		m.Outputs = []TensorMetadata{}
+	}
+	return json.Marshal(plain(m))
+}
+
 // Stat is a counter of events and the time they took.
 type Stat struct {
 	Count uint64 `json:"count"`

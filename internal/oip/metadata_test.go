@@ -65,6 +65,13 @@ func TestMetadataForms(t *testing.T) {
 	}
 }
 
+func TestMetadataOfAnUnknownModel(t *testing.T) {
+	got, err := json.Marshal(&ModelMetadata{Name: "m"})
+	if want := `{"name":"m","platform":"","inputs":[],"outputs":[]}`; err != nil || string(got) != want {
+		t.Errorf("got %s, %v; want %s", got, err, want)
+	}
+}
+
 func TestDatatypeNames(t *testing.T) {
 	names := strings.Fields("BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FP16 BF16 FP32 FP64 BYTES")
 	sizes := []int{1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 2, 4, 8, 0}
