@@ -200,6 +200,11 @@ func TestMemberError(t *testing.T) {
 		if want := []error{own, nil, nil, own, nil, nil}; !reflect.DeepEqual(errs, want) {
 			t.Errorf("got %v, want %v", errs, want)
 		}
+		f.Fail = nil
+		for i := range 20 { // what is used again remembers nothing
+			r := ask(fmt.Sprint("later ", i), 1)
+			answered(t, r, l.Do(r))
+		}
 		closed(t, l)
 	})
 }
@@ -328,6 +333,27 @@ func TestHungEverywhere(t *testing.T) {
 		if !errors.As(none.Cause, &own) || own.Class != backend.Timeout || own.Status != 504 {
 			t.Errorf("cause %v, want a timeout with status 504", none.Cause)
 		}
+		closed(t, l)
+	})
+}
+
+// TestHungThenRefused keeps to the cause when the cancelled execution returns
+// while its member waits for another worker in vain.
+func TestHungThenRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := setup{fakes: fakes{{}}, state: pool.Up, core: dispatch.Config{Hang: 50 * time.Millisecond}}.start(t)
+		l.cfg.Backends[0] = &slowToStop{}
+		var all sync.WaitGroup
+		all.Go(func() {
+			r := ask("x", 1)
+			r.Timeout = 200 * time.Millisecond
+			if none := refusedFor(t, l.Do(r), NoWorker); none.Cause != errHung {
+				t.Errorf("cause %v, want the hanging", none.Cause)
+			}
+		})
+		time.Sleep(60 * time.Millisecond) // the core has given up, Run has not returned
+		l.SetState(0, pool.Draining)
+		all.Wait()
 		closed(t, l)
 	})
 }
