@@ -108,8 +108,14 @@ func (a *App) Serve(ctx context.Context, ln net.Listener) error {
 	drain, cancel := context.WithTimeout(context.Background(), a.cfg.Limits.DrainTimeout)
 	defer cancel()
 	err := a.server.Shutdown(drain)
+	if e := ln.Close(); !errors.Is(e, net.ErrClosed) { // left open when ctx ended before serving began
+		err = errors.Join(err, e)
+	}
 	err = errors.Join(err, a.Close(drain))
-	return errors.Join(err, <-failed)
+	if e := <-failed; !errors.Is(e, net.ErrClosed) {
+		err = errors.Join(err, e)
+	}
+	return err
 }
 
 func (a *App) announce(addr net.Addr) {

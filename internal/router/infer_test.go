@@ -273,8 +273,8 @@ func TestShutdownFinishesRequests(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
-	if err := f.server.Serve(f.ln); err == nil {
-		t.Error("Serve after Shutdown did not fail")
+	if err := f.server.Serve(f.ln); err != nil {
+		t.Errorf("Serve after Shutdown: %v, want to end at once", err)
 	}
 }
 

@@ -38,12 +38,12 @@ func (s *Server) configureHTTP() {
 	}
 }
 
-// Serve accepts connections from ln until Shutdown and then returns nil. It
-// closes ln.
+// Serve accepts connections from ln until Shutdown and then returns nil, at
+// once where Shutdown came before it. It closes ln.
 func (s *Server) Serve(ln net.Listener) error {
 	if s.stopping.Load() {
-		_ = ln.Close()
-		return errors.New("cannot serve: the router was shut down")
+		_ = ln.Close() // it may be closed already
+		return nil
 	}
 	if err := s.fast.Serve(&limitListener{Listener: ln, server: s}); err != nil {
 		return fmt.Errorf("cannot serve on %s: %w", ln.Addr(), err)

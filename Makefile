@@ -1,0 +1,34 @@
+# The commands of the project. CI runs `.ci/run`, which runs these.
+
+TOOL = go tool -modfile=$(CURDIR)/tools/go.mod
+
+.PHONY: build test race check conformance bench demo
+
+build:            ## the binaries, in bin/
+	go build -o bin/ ./cmd/...
+
+test:             ## every test that needs Go alone
+	go test ./...
+
+race:             ## the same under the race detector, with the invariants checked
+	go test -race ./...
+
+check:            ## formatting, vet, staticcheck, house rules, tidiness
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	go test ./internal/archtest
+	go mod tidy -diff
+	cd tools && go mod tidy -diff
+	go build ./... && CGO_ENABLED=0 go build ./...
+
+conformance:      ## real clients and servers, in a virtual environment of its own
+	tools/conformance/run.sh
+
+bench:            ## benchmarks with allocations; the router beside nginx
+	go test -run '^$$' -bench . -benchtime 0.2s -benchmem ./internal/...
+	benchmarks/proxy/run.sh
+
+demo: build       ## the built-in model, one request, its answer
+	bin/router -listen 127.0.0.1:8000 & pid=$$!; sleep 1; \
+	curl -sS 127.0.0.1:8000/v2/models/fashion/infer -d @examples/infer.json; echo; kill $$pid; wait $$pid

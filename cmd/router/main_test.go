@@ -1,0 +1,59 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestCommandLine(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "broken.yaml")
+	if err := os.WriteFile(broken, []byte("policy: fastest\nworkers: []\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args           string
+		stdout, stderr string // contained
+		fails, usage   bool
+	}{
+		{args: "version", stdout: "motley "},
+		{args: "-h", stdout: "router [serve]"},
+		{args: "help", stdout: "router check"},
+		{args: "check ../../configs/quickstart.yaml ../../configs/remote.yaml ../../configs/hetero.yaml", stdout: "hetero.yaml: ok"},
+		{args: "check " + broken, stdout: "policy: \"fastest\"", fails: true},
+		{args: "check", stderr: "wants the files", usage: true},
+		{args: "check nowhere.yaml", stdout: "nowhere.yaml", fails: true},
+		{args: "dance", stderr: "unknown command", usage: true},
+		{args: "-nonsense", stderr: "nonsense", usage: true},
+		{args: "serve extra", stderr: "unexpected argument", usage: true},
+		{args: "-config nowhere.yaml", fails: true},
+		{args: "-listen nonsense", fails: true},
+	} {
+		var stdout, stderr bytes.Buffer
+		err := run(context.Background(), strings.Fields(c.args), &stdout, &stderr)
+		if !strings.Contains(stdout.String(), c.stdout) || !strings.Contains(stderr.String(), c.stderr) {
+			t.Errorf("router %s: printed %q and %q", c.args, &stdout, &stderr)
+		}
+		if errors.Is(err, errUsage) != c.usage || (err != nil) != (c.fails || c.usage) {
+			t.Errorf("router %s: error %v", c.args, err)
+		}
+	}
+}
+
+func TestServeStopsWhenTold(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	if err := run(ctx, []string{"-listen", "127.0.0.1:0"}, &stdout, &stderr); err != nil {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	for _, want := range []string{"Open Inference Protocol", "embedded builtin", "stopping"} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, &stderr)
+		}
+	}
+}
