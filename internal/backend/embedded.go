@@ -97,8 +97,7 @@ func decode(calls []*Call, meta *oip.ModelMetadata) (*members, []oip.Tensor, err
 		if err == nil {
 			return l, in, nil
 		}
-		var some *oip.BatchError
-		if !errors.As(err, &some) || !l.fail(some) {
+		if some, ok := errors.AsType[*oip.BatchError](err); !ok || !l.fail(some) {
 			return l, nil, asError(context.Background(), err)
 		}
 	}
@@ -112,11 +111,10 @@ func encode(l *members, out []oip.Tensor, batched bool, info oip.ResponseInfo) e
 		dst[i], sizes[i] = &c.Response, c.Request.Size(batched)
 	}
 	err := oip.Encode(dst, out, l.reqs, sizes, info)
-	var some *oip.BatchError
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &some):
+	}
+	if some, ok := errors.AsType[*oip.BatchError](err); ok {
 		l.fail(some)
 		return nil
 	}

@@ -46,12 +46,10 @@ func ContextError(ctx context.Context) *Error {
 // request's fault, the end of ctx the caller's wish, anything else the
 // worker's fault.
 func asError(ctx context.Context, err error) *Error {
-	var own *Error
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*Error](err); ok {
 		return own
 	}
-	var bad *oip.Error
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*oip.Error](err); ok {
 		if bad.Status >= 500 {
 			return &Error{Class: Server, Status: bad.Status, Message: bad.Message, Cause: err}
 		}

@@ -18,6 +18,7 @@ import (
 
 const (
 	headLengthHeader = "Inference-Header-Content-Length"
+	modelsPath       = "/v2/models/"
 
 	// inlineBody is the largest body that is copied behind its head to go out
 	// in one write; a second system call costs more than the copy up to here.
@@ -31,7 +32,8 @@ const (
 type query struct {
 	method string
 	path   string       // below the base path: starts with a slash
-	tail   string       // appended to path as it stands
+	name   string       // appended to path as it stands,
+	tail   string       // and this: joining them beforehand would allocate
 	msg    *oip.Message // nil = no body
 	fresh  bool         // only on a new connection: the exchange must not be repeated
 }
@@ -101,6 +103,7 @@ func (r *Remote) write(c *conn, q query) error {
 	b = append(b, ' ')
 	b = append(b, r.basePath...)
 	b = append(b, q.path...)
+	b = append(b, q.name...)
 	b = append(b, q.tail...)
 	b = append(b, r.headers...)
 	var body []byte

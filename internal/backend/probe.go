@@ -37,7 +37,7 @@ type modelFacts struct {
 func (r *Remote) Probe(ctx context.Context, model string) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.ProbeTimeout)
 	defer cancel()
-	path := "/v2/models/" + url.PathEscape(r.upstream(model))
+	path := modelsPath + url.PathEscape(r.upstream(model))
 	rep, err := r.fetch(ctx, path, "/ready")
 	if err != nil {
 		r.forget(model)

@@ -224,7 +224,7 @@ func (r *Remote) Run(ctx context.Context, model string, calls []*Call) error {
 		dst = x.calls[0].Response.Body
 	}
 	rep, failed := r.do(ctx, deadline, query{
-		method: "POST", path: "/v2/models/" + url.PathEscape(upstream), tail: "/infer",
+		method: "POST", path: modelsPath, name: url.PathEscape(upstream), tail: "/infer",
 		msg: msg, fresh: x.reqs[0].Sequence,
 	}, dst)
 	if asIs {
@@ -278,8 +278,7 @@ func (r *Remote) merge(ctx context.Context, deadline time.Time, x *remoteScratch
 		if err == nil {
 			return &x.merged, nil
 		}
-		var some *oip.BatchError
-		if !errors.As(err, &some) || !x.fail(some) {
+		if some, ok := errors.AsType[*oip.BatchError](err); !ok || !x.fail(some) {
 			return nil, asError(ctx, err)
 		}
 	}
@@ -293,11 +292,10 @@ func (r *Remote) split(x *remoteScratch) error {
 		x.sizes = append(x.sizes, c.Request.Size(true))
 	}
 	err := oip.Split(x.dst, &x.resp, x.reqs, x.sizes)
-	var some *oip.BatchError
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &some):
+	}
+	if some, ok := errors.AsType[*oip.BatchError](err); ok {
 		x.fail(some)
 		return nil
 	}
