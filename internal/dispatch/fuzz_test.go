@@ -45,7 +45,6 @@ func drive(t testing.TB, policy string, next func(n int) int, steps int) {
 	type truth struct {
 		deadline mono.Time
 		started  int
-		ended    bool
 	}
 	live := map[RequestID]*truth{}
 	var order []RequestID

@@ -131,7 +131,7 @@ func softmax(dst, logits []float32) {
 
 // argmaxStep is ArgMax over the columns of rows, dimension kept.
 type argmaxStep struct {
-	in, out, columns int
+	in, columns int
 }
 
 func (s *argmaxStep) run(n int, x *scratch) {

@@ -75,8 +75,7 @@ type Result struct {
 // event is an entry of the heap: (time, kind, sequence) is its order.
 type event struct {
 	dispatch.Event
-	seq     uint64
-	arrival int
+	seq uint64
 }
 
 type events []event
