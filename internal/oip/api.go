@@ -23,7 +23,7 @@ type Limits struct {
 	MaxTensors int   // inputs, and as many outputs; default 1024; beyond: 413
 	MaxDims    int   // dimensions of one tensor, at most 64; default 32; beyond: 400
 	MaxDepth   int   // nesting of JSON; default 100 (Triton's); beyond: 400
-	MaxItems   int64 // elements of one tensor, at most 1<<58; default 1<<40; beyond: 413
+	MaxItems   int64 // elements of one tensor, its dimensions of 0 left out; at most 1<<58; default 1<<40; beyond: 413
 }
 
 func (l *Limits) withDefaults() Limits {

@@ -50,7 +50,7 @@ func randomElement(rng *rand.Rand, d Datatype) []byte {
 		s := []string{"", "x", "],[\"", "\\u0041", "ünï\u2028", "a\tb\x00", "😀", strings.Repeat("long", 9)}[rng.IntN(8)]
 		return append(binary.LittleEndian.AppendUint32(nil, uint32(len(s))), s...)
 	}
-	b := make([]byte, d.Size())
+	b := make([]byte, referenceDatatypes[d].size)
 	for i := range b {
 		b[i] = byte(rng.Uint32())
 	}
@@ -92,9 +92,9 @@ func naiveJSON(e []byte, d Datatype) string {
 	case Int64:
 		v = int64(le.Uint64(e))
 	case FP16:
-		v = fromFP16(le.Uint16(e))
+		v = float32(halfValue(le.Uint16(e), 10, 15))
 	case BF16:
-		v = fromBF16(le.Uint16(e))
+		v = float32(halfValue(le.Uint16(e), 7, 127))
 	case FP32:
 		v = math.Float32frombits(le.Uint32(e))
 	case FP64:
@@ -184,7 +184,7 @@ func decode(t *testing.T, m *Message) (id string, tensors map[string]bigTensor) 
 			blob := rest[:*o.Parameters.Size]
 			rest = rest[*o.Parameters.Size:]
 			for len(blob) > 0 {
-				n := o.Datatype.Size()
+				n := referenceDatatypes[o.Datatype].size
 				if o.Datatype == Bytes {
 					n = 4 + int(binary.LittleEndian.Uint32(blob))
 				}
@@ -204,7 +204,11 @@ func decode(t *testing.T, m *Message) (id string, tensors map[string]bigTensor) 
 					out.elems = append(out.elems, append(binary.LittleEndian.AppendUint32(nil, uint32(len(s))), s...))
 					return
 				}
-				e, ok := appendNumber(nil, []byte(fmt.Sprint(v)), o.Datatype)
+				if b, ok := v.(bool); ok && o.Datatype == Bool {
+					out.elems = append(out.elems, map[bool][]byte{false: {0}, true: {1}}[b])
+					return
+				}
+				e, ok := referenceNumber(fmt.Sprint(v), o.Datatype)
 				if !ok {
 					t.Fatalf("%v does not fit %s", v, o.Datatype)
 				}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -86,6 +87,42 @@ func depth(v any) int {
 		return 0
 	}
 	return n + 1
+}
+
+// referenceDatatypes are the protocol's datatypes with the bytes of an element.
+var referenceDatatypes = map[Datatype]struct {
+	name string
+	size int
+}{
+	Bool: {"BOOL", 1}, Uint8: {"UINT8", 1}, Uint16: {"UINT16", 2}, Uint32: {"UINT32", 4}, Uint64: {"UINT64", 8},
+	Int8: {"INT8", 1}, Int16: {"INT16", 2}, Int32: {"INT32", 4}, Int64: {"INT64", 8},
+	FP16: {"FP16", 2}, BF16: {"BF16", 2}, FP32: {"FP32", 4}, FP64: {"FP64", 8}, Bytes: {"BYTES", 0},
+}
+
+// referenceNumber is a JSON number in the binary layout; false when it does
+// not fit.
+func referenceNumber(text string, d Datatype) ([]byte, bool) {
+	size := referenceDatatypes[d].size
+	b := make([]byte, 8)
+	switch d {
+	case Uint8, Uint16, Uint32, Uint64:
+		v, err := strconv.ParseUint(text, 10, 8*size)
+		binary.LittleEndian.PutUint64(b, v)
+		return b[:size], err == nil
+	case Int8, Int16, Int32, Int64:
+		v, err := strconv.ParseInt(text, 10, 8*size)
+		binary.LittleEndian.PutUint64(b, uint64(v))
+		return b[:size], err == nil
+	case FP32:
+		v, err := strconv.ParseFloat(text, 32)
+		binary.LittleEndian.PutUint32(b, math.Float32bits(float32(v)))
+		return b[:4], err == nil
+	case FP64:
+		v, err := strconv.ParseFloat(text, 64)
+		binary.LittleEndian.PutUint64(b, math.Float64bits(v))
+		return b, err == nil
+	}
+	return nil, false
 }
 
 // reference is the slow and plain reading of a request: its inputs in the
@@ -192,8 +229,12 @@ func reference(body []byte, headLength int) (tensors []bigTensor, err error) {
 		d, times := o.get("datatype")
 		s, ok := d.(string)
 		must(ok && times == 1, "datatype")
-		t.d, ok = ParseDatatype([]byte(s))
-		must(ok, "datatype")
+		for d, info := range referenceDatatypes {
+			if info.name == s {
+				t.d = d
+			}
+		}
+		must(t.d != Invalid, "datatype")
 		shape, times := o.get("shape")
 		dims, ok := shape.([]any)
 		must(ok && times == 1 && len(dims) <= 32, "shape")
@@ -201,10 +242,14 @@ func reference(body []byte, headLength int) (tensors []bigTensor, err error) {
 		for _, n := range dims {
 			must(count(n, 1<<62), "dimension")
 			i, _ := n.(json.Number).Int64()
-			product.Mul(product, big.NewInt(i))
-			t.shape = append(t.shape, i)
+			if t.shape = append(t.shape, i); i > 0 {
+				product.Mul(product, big.NewInt(i))
+			}
 		}
 		must(product.Cmp(big.NewInt(1<<40)) <= 0, "product")
+		if slices.Contains(t.shape, 0) {
+			product.SetInt64(0)
+		}
 		size := int64(-1)
 		p := params(o, map[string]func(any) bool{"binary_data_size": func(v any) bool { return count(v, math.MaxInt64) }}, true)
 		if v, _ := p.get("binary_data_size"); v != nil {
@@ -222,13 +267,13 @@ func reference(body []byte, headLength int) (tensors []bigTensor, err error) {
 		must(times <= 1, "data twice")
 		must((times == 1) != (size >= 0), "data")
 		if times == 1 {
-			must(!t.d.half(), "half")
+			must(t.d != FP16 && t.d != BF16, "half")
 			list, ok := data.([]any)
 			must(ok, "data")
 			t.elems = referenceElements(must, list, t.d, t.shape, product.Int64())
 		} else {
 			t.elems = make([][]byte, 0)
-			must(t.d == Bytes || big.NewInt(size).Cmp(product.Mul(product, big.NewInt(int64(t.d.Size())))) == 0, "size")
+			must(t.d == Bytes || big.NewInt(size).Cmp(product.Mul(product, big.NewInt(int64(referenceDatatypes[t.d].size)))) == 0, "size")
 		}
 		tensors = append(tensors, t)
 	}
@@ -245,7 +290,7 @@ func reference(body []byte, headLength int) (tensors []bigTensor, err error) {
 			n *= d
 		}
 		for len(blob) > 0 {
-			size := uint64(t.d.Size())
+			size := uint64(referenceDatatypes[t.d].size)
 			if t.d == Bytes {
 				must(len(blob) >= 4, "string")
 				size = 4 + uint64(binary.LittleEndian.Uint32(blob))
@@ -267,14 +312,14 @@ func referenceElements(must func(bool, string, ...any), list []any, d Datatype, 
 		ok := false
 		switch v := v.(type) {
 		case bool:
-			e, ok = []byte{b2u(v)}, d == Bool
+			e, ok = []byte{0}, d == Bool
+			if v {
+				e[0] = 1
+			}
 		case string:
 			e, ok = append(binary.LittleEndian.AppendUint32(nil, uint32(len(v))), v...), d == Bytes
 		case json.Number:
-			if d == Bool || d == Bytes || d.unsigned() && v[0] == '-' {
-				break
-			}
-			e, ok = appendNumber(nil, []byte(v), d)
+			e, ok = referenceNumber(string(v), d)
 		}
 		must(ok, "element")
 		elems = append(elems, e)

@@ -175,7 +175,7 @@ func (r *Response) blobs(rest []byte) error {
 		if r.HeadLength < 0 {
 			return badRequest("output %s has 'binary_data_size' without a head length", quoted(o.Name))
 		}
-		missing, err := in.take(rest)
+		missing, err := in.take("output", rest)
 		if err != nil {
 			return err
 		}

@@ -34,7 +34,19 @@ func (s *scanner) error() *Error {
 	if what == "" {
 		what = "the document ended early"
 	}
-	return badRequest("failed to parse the request JSON buffer: %s at %d", what, s.at)
+	document := "request"
+	if s.lax {
+		document = "response"
+	}
+	return badRequest("failed to parse the %s JSON buffer: %s at %d", document, what, s.at)
+}
+
+// tensor is what the document calls its tensors.
+func (s *scanner) tensor() string {
+	if s.lax {
+		return "output"
+	}
+	return "input"
 }
 
 func (s *scanner) ws() {
