@@ -25,7 +25,7 @@ type execution struct {
 	members   []*ticket
 	calls     []backend.Call
 	ptrs      []*backend.Call
-	ctx       context.Context
+	ctx       context.Context // used again until it is cancelled: one that is not holds nothing
 	cancel    context.CancelFunc
 }
 
@@ -88,7 +88,9 @@ func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
 	for i := range ex.calls {
 		ex.ptrs = append(ex.ptrs, &ex.calls[i])
 	}
-	ex.ctx, ex.cancel = context.WithCancel(context.Background())
+	if ex.ctx == nil || ex.ctx.Err() != nil {
+		ex.ctx, ex.cancel = context.WithCancel(context.Background())
+	}
 	slot := uint32(a.Batch)
 	for int(slot) >= len(l.mu.runs) {
 		l.mu.runs = append(l.mu.runs, nil)
@@ -128,7 +130,6 @@ func (ex *execution) callOff(on dispatch.EventKind) {
 // carry runs an execution and tells the core how it ended.
 func (l *Loop) carry(ex *execution) {
 	err := l.cfg.Backends[ex.worker].Run(ex.ctx, l.cfg.Core.Models[ex.model].Name, ex.ptrs)
-	ex.cancel()
 	var wakes wakeList
 
 	l.mu.Lock()
