@@ -89,6 +89,7 @@ type Input struct {
 
 	elements int64 // product of Shape
 	nested   bool  // JSON holds arrays in its array
+	words    bool  // JSON holds NaN or Infinity; in responses only
 	blob     int64 // parameters.binary_data_size; −1 when absent
 }
 

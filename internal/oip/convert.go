@@ -114,6 +114,21 @@ func appendFlat(dst, lit []byte) []byte {
 	}
 }
 
+// appendFinite appends part of a checked data array of floats with null in the
+// place of NaN, Infinity and the like.
+func appendFinite(dst, lit []byte) []byte {
+	for i := 0; i < len(lit); i++ {
+		c := lit[i]
+		if c != 'N' && c != 'I' && (c != '-' || lit[i+1] != 'I') {
+			dst = append(dst, c)
+			continue
+		}
+		dst = append(dst, "null"...)
+		i = skipElement(lit, i) - 1
+	}
+	return dst
+}
+
 // inner is a checked data array without its outer brackets.
 func inner(lit []byte) []byte { return lit[1 : len(lit)-1] }
 

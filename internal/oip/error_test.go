@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -246,6 +247,32 @@ func TestNonFiniteOutputs(t *testing.T) {
 		if err := Split(dst, &resp, []*Request{asksFor(t, "o!")}, nil); err != nil || string(dst[0].Body[dst[0].HeadLength:]) != want {
 			got := dst[0].Body
 			t.Errorf("%s: %v, %q, want %q", text, err, got, want)
+		}
+	}
+}
+
+// A client that asked for JSON gets JSON, whatever words the worker used.
+func TestWordsForNonFiniteOutputs(t *testing.T) {
+	const open = `{"model_name":"m","outputs":[{"name":"o","shape":[2,2],"datatype":"FP32","data":`
+	for in, want := range map[string][2]string{
+		`[1e5,NaN, -Infinity,-2]`:        {`1e5,null`, `null,-2`},
+		`[[Inf,null],[-Inf ,Infinity ]]`: {`[null,null]`, `[null ,null ]`},
+	} {
+		var resp Response
+		if err := resp.Parse([]byte(open+in+`}]}`), -1, nil); err != nil {
+			t.Fatal(err)
+		}
+		dst := messages(2)
+		if err := Split(dst, &resp, []*Request{asksFor(t, "o"), asksFor(t, "o")}, []int{1, 1}); err != nil {
+			t.Fatal(err)
+		}
+		for i, m := range dst {
+			if want := `"shape":[1,2],"data":[` + want[i] + `]}]}`; !strings.HasSuffix(string(m.Body), want) {
+				t.Errorf("%s, request %d got %s, want …%s", in, i, m.Body, want)
+			}
+		}
+		if err := Split(dst[:1], &resp, []*Request{asksFor(t, "o")}, nil); err != nil || !json.Valid(dst[0].Body) {
+			t.Errorf("%s, alone: %v, %s", in, err, dst[0].Body)
 		}
 	}
 }

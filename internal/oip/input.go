@@ -183,7 +183,7 @@ func (in *Input) complete(s *scanner, a *array, seen int, l *Limits, index int) 
 	case in.Datatype.half() && !s.lax:
 		return badRequest("receiving %s data via JSON is not supported. Please use the binary data format for input %s", in.Datatype, quoted(in.Name))
 	}
-	in.nested = a.rank > 1
+	in.nested, in.words = a.rank > 1, a.kinds&kindNonFinite != 0
 	if what := a.check(in.JSON, in.Datatype, in.Shape, n); what != "" {
 		return badRequest("Unable to parse 'data' of %s %s: %s", s.tensor(), quoted(in.Name), what)
 	}

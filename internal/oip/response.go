@@ -24,6 +24,7 @@ type ResponseOutput struct {
 
 	elements int64
 	nested   bool
+	words    bool // JSON holds NaN or Infinity
 	blob     int64
 	at       int    // Split: where in the data the next request's rows begin
 	rows     []byte // Split: this request's rows
@@ -151,7 +152,7 @@ func (r *Response) outputs(s *scanner, l *Limits) error {
 		err := in.parse(s, l, len(r.Outputs)-1)
 		*o = ResponseOutput{
 			Name: in.Name, Datatype: in.Datatype, Shape: in.Shape, Parameters: in.Parameters,
-			JSON: in.JSON, elements: in.elements, nested: in.nested, blob: in.blob,
+			JSON: in.JSON, elements: in.elements, nested: in.nested, words: in.words, blob: in.blob,
 		}
 		if err != nil {
 			return err

@@ -12,8 +12,9 @@ import (
 // whole, whatever their first dimension; sizes may be nil then.
 //
 // Binary data becomes JSON with the shortest text that reads back as the same
-// value; NaN and infinities, which JSON lacks, become null. JSON becomes binary
-// by exact conversion, null becomes NaN.
+// value; NaN and infinities, which JSON lacks, become null, also those that the
+// worker wrote as words. JSON becomes binary by exact conversion, null becomes
+// NaN.
 //
 // A *BatchError names requests that cannot have their output in the form they
 // asked for (FP16, BF16 and BYTES that are not UTF-8 as JSON); the others'
@@ -109,7 +110,7 @@ func (r *Response) answers(q *Request) bool {
 	binary := false
 	for n := range r.Outputs {
 		o := r.output(q, n)
-		if o == nil || (o.JSON == nil) != q.binary(n) || o.JSON != nil && o.Datatype.half() {
+		if o == nil || (o.JSON == nil) != q.binary(n) || o.words || o.JSON != nil && o.Datatype.half() {
 			return false
 		}
 		binary = binary || o.JSON == nil
@@ -178,7 +179,7 @@ func (o *ResponseOutput) take(several bool, sizes []int, i int) {
 func (o *ResponseOutput) part() part {
 	return part{
 		name: o.Name, datatype: o.Datatype, shape: o.Shape, parameters: o.Parameters,
-		data: o.rows, json: o.JSON != nil, elements: o.count, rows: -1,
+		data: o.rows, json: o.JSON != nil, words: o.words, elements: o.count, rows: -1,
 	}
 }
 
@@ -206,6 +207,7 @@ type part struct {
 	elements   int64  // in data
 	data       []byte // blob, or the elements of a JSON array without its brackets
 	json       bool
+	words      bool // the JSON holds NaN or Infinity
 }
 
 // writer writes one request's response.
@@ -283,6 +285,8 @@ func (w *writer) output(p *part, n int) {
 	switch {
 	case p.datatype.half():
 		w.err = noHalfJSON(p.datatype, p.name)
+	case p.words:
+		w.b = appendFinite(w.b, p.data)
 	case p.json:
 		w.b = append(w.b, p.data...)
 	default:
