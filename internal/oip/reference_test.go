@@ -402,36 +402,3 @@ func FuzzParseRequest(f *testing.F) {
 		}
 	})
 }
-
-func FuzzResponse(f *testing.F) {
-	f.Add([]byte(`{"model_name":"m","model_version":"1","id":"x","parameters":{"k":1},"outputs":[{"name":"a","shape":[2],"datatype":"FP32","data":[NaN,null]}]}`), -1, true)
-	f.Add([]byte(`{"outputs":[{"name":"a","shape":[2,1],"datatype":"BYTES","data":[["\ud800],["],["\xff"]]}]}`), -1, false)
-	f.Add([]byte(`{"outputs":[{"name":"a","shape":[2],"datatype":"UINT8","parameters":{"binary_data_size":2}}]}ab`), 92, false)
-	f.Add([]byte(`{"outputs":[]}`), -1, true)
-	f.Fuzz(func(t *testing.T, body []byte, headLength int, binaryOutput bool) {
-		var resp Response
-		if err := resp.Parse(body, headLength, nil); err != nil {
-			if e, ok := err.(*Error); !ok || e.Status != 502 {
-				t.Fatalf("error %#v", err)
-			}
-			return
-		}
-		a := &Request{BinaryOutput: binaryOutput, ID: []byte(`"a"`)}
-		for _, reqs := range [][]*Request{{a}, {a, {BinaryOutput: !binaryOutput}}} {
-			dst := []*Message{{}, {}}[:len(reqs)]
-			err := Split(dst, &resp, reqs, []int{1, 1}[:len(reqs)])
-			if err != nil {
-				continue
-			}
-			for i := range dst {
-				var again Response
-				if err := again.Parse(dst[i].Body, dst[i].HeadLength, nil); err != nil {
-					t.Fatalf("Split gave %q: %v\nof %q", dst[i].Body, err, body)
-				}
-				if len(again.Outputs) != len(resp.Outputs) {
-					t.Fatalf("%d outputs, want %d", len(again.Outputs), len(resp.Outputs))
-				}
-			}
-		}
-	})
-}
