@@ -5,6 +5,7 @@ import gzip
 import json
 import pathlib
 import re
+import subprocess
 import sys
 
 import aiohttp
@@ -103,6 +104,18 @@ def readme():
     return f"{accuracy:.2f} %"
 
 
+def readme_python():
+    text = pathlib.Path(README)
+    blocks = re.findall(r"^```python\n(.*?)^```", text.read_text(), re.S | re.M) if text.exists() else []
+    if not blocks:
+        raise Skip("the README has no Python block")
+    for block in blocks:
+        block = block.replace("localhost:8000", URL.removeprefix("http://"))
+        done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, timeout=60)
+        expect(done.returncode == 0 and done.stdout.strip(), f"status {done.returncode}: {done.stderr.strip()[-300:]}")
+    return f"{len(blocks)} run"
+
+
 def example(name):
     def check():
         import urllib.request
@@ -123,5 +136,5 @@ def example(name):
 if __name__ == "__main__":
     run([("fashion, 10,000 images in binary batches of 50", in_batches),
          (f"fashion, {SINGLES} images one by one as JSON, all at once", one_by_one),
-         ("fashion, accuracy as the README states it", readme),
+         ("fashion, accuracy as the README states it", readme), ("README's Python", readme_python),
          ("examples/infer.json", example("infer.json")), ("examples/batch.json", example("batch.json"))])
