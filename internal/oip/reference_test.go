@@ -396,8 +396,16 @@ func FuzzParseRequest(f *testing.F) {
 				}
 				continue
 			}
-			if _, err := reference(m.Body, m.HeadLength); err != nil && opt.Binary {
-				t.Fatalf("Merge(%q) = %q, %d: %v", body, m.Body, m.HeadLength, err)
+			got, err := reference(m.Body, m.HeadLength)
+			if err != nil {
+				// FP16 and BF16 reach a worker that takes only JSON as JSON.
+				if opt.Binary || !strings.Contains(err.Error(), "half") {
+					t.Fatalf("Merge(%q) = %q, %d: %v", body, m.Body, m.HeadLength, err)
+				}
+				continue
+			}
+			for i, w := range want {
+				compareOutput(t, w, got[i], 0, 1, m.HeadLength < 0)
 			}
 		}
 	})
