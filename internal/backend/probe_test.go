@@ -177,6 +177,22 @@ func TestProbeReadsOnlyWhatIsNew(t *testing.T) {
 	}
 }
 
+// Where the metadata stand in for the readiness, they are asked each time.
+func TestProbeWithoutReadinessNoticesThatTheModelIsGone(t *testing.T) {
+	p, url := newPages(t, "/v2/models/double/ready")
+	r := newRemote(t, RemoteConfig{URL: url})
+	for _, want := range []bool{true, false, true} {
+		status := 404
+		if want {
+			status = 200
+		}
+		p.set("/v2/models/double", status, `{"name":"double"}`)
+		if s, err := r.Probe(t.Context(), "double"); err != nil || s.Ready != want {
+			t.Errorf("metadata %d: %+v, %v", status, s, err)
+		}
+	}
+}
+
 func TestProbeEscapesTheModelsName(t *testing.T) {
 	p, url := newPages(t)
 	r := newRemote(t, RemoteConfig{URL: url + "/b%20c"})

@@ -38,7 +38,7 @@ func TestRemoteClassesOfStatuses(t *testing.T) {
 		{413, "too large\nsecond line", Client, 413, "too large"},
 		{400, `<html>Bad`, Client, 400, "400 Bad Request"},
 		{418, ``, Client, 418, "418 I'm a teapot"},
-		{400, `{"error":"` + strings.Repeat("é", 2000) + `"}`, Client, 400, strings.Repeat("é", 1024) + "…"},
+		{400, `{"error":"a` + strings.Repeat("é", 2000) + `"}`, Client, 400, "a" + strings.Repeat("é", 1023) + "…"},
 		{500, `{"error":"CUDA out of memory"}`, Server, 502, "the worker failed (500): CUDA out of memory"},
 		{502, "", Server, 502, "the worker failed (502): 502 Bad Gateway"},
 		{503, `{"error":"queue full"}`, Server, 503, "queue full"},
@@ -76,6 +76,8 @@ func TestRemoteClassesOfStatuses(t *testing.T) {
 func TestRemoteClassesOfBrokenAnswers(t *testing.T) {
 	head := "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 	ok := func(body string) string { return httpReply(200, body) }
+	good := "\r\n" + strings.SplitN(ok(goodAnswer), "\r\n", 2)[1]    // all but the status
+	padded := goodAnswer + strings.Repeat(" ", 2001-len(goodAnswer)) // right but for its length
 	for _, tc := range []struct {
 		name  string
 		raw   string
@@ -92,11 +94,11 @@ func TestRemoteClassesOfBrokenAnswers(t *testing.T) {
 		{"endless head", "HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", 64<<10) + "\r\n\r\n", Protocol},
 		{"only interim answers", strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 20), Protocol},
 		{"switching protocols", "HTTP/1.1 101 Switching Protocols\r\n\r\n", Protocol},
-		{"bad head length", "HTTP/1.1 200 OK\r\nInference-Header-Content-Length: -3\r\nContent-Length: 2\r\n\r\n{}", Protocol},
-		{"compressed", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", Protocol},
-		{"over the bound", fmt.Sprintf(head, 2001) + strings.Repeat(" ", 2001), Protocol},
-		{"over the bound, in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("3e8\r\n"+strings.Repeat(" ", 1000)+"\r\n", 3) + "0\r\n\r\n", Protocol},
-		{"over the bound, to the end", "HTTP/1.0 200 OK\r\n\r\n" + strings.Repeat(" ", 2001), Protocol},
+		{"bad head length", "HTTP/1.1 200 OK\r\nInference-Header-Content-Length: -1" + good, Protocol},
+		{"compressed", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip" + good, Protocol},
+		{"over the bound", ok(padded), Protocol},
+		{"over the bound, in chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n" + padded[:1000] + "\r\n3e9\r\n" + padded[1000:] + "\r\n0\r\n\r\n", Protocol},
+		{"over the bound, to the end", "HTTP/1.0 200 OK\r\n\r\n" + padded, Protocol},
 		{"empty body", ok(""), Protocol},
 		{"not JSON", ok("<html>"), Protocol},
 		{"truncated JSON", ok(goodAnswer[:50]), Protocol},
@@ -153,6 +155,9 @@ func TestRemoteAnswersThatAreUnusualButWhole(t *testing.T) {
 			}
 			if n := connections.Load(); n != want {
 				t.Errorf("%d connections, want %d", n, want)
+			}
+			if kept := len(r.pool.mu.idle); (kept == 1) != (want == 1) {
+				t.Errorf("%d connections kept", kept)
 			}
 		})
 	}
@@ -370,9 +375,36 @@ func TestRemoteRetriesNoFurther(t *testing.T) {
 		t.Errorf("%d requests, want 3: the first, the second and one repetition", n)
 	}
 	_, err = runOne(t, t.Context(), r)
-	wantClass(t, err, Connect)
+	if e := wantClass(t, err, Connect); !strings.Contains(e.Message, "without an answer") {
+		t.Errorf("message %q", e.Message)
+	}
 	if n := requests.Load(); n != 4 {
 		t.Errorf("%d requests, want 4: a new connection is not repeated", n)
+	}
+}
+
+// An answer that broke off is not asked for again, even on a connection that
+// was idle before: the worker has done the work once.
+func TestRemoteDoesNotRepeatAfterHalfAnAnswer(t *testing.T) {
+	var requests atomic.Int32
+	r := newRemote(t, RemoteConfig{URL: rawServer(t, func(_ int, c net.Conn, br *bufio.Reader) {
+		for readRequest(br) {
+			if requests.Add(1) > 1 {
+				_, _ = io.WriteString(c, httpReply(200, goodAnswer)[:60])
+				return
+			}
+			_, _ = io.WriteString(c, httpReply(200, goodAnswer))
+		}
+	})})
+	if _, err := runOne(t, t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	_, err := runOne(t, t.Context(), r)
+	if e := wantClass(t, err, Connect); !strings.Contains(e.Message, "within its answer") {
+		t.Errorf("message %q", e.Message)
+	}
+	if n := requests.Load(); n != 2 {
+		t.Errorf("%d requests, want 2", n)
 	}
 }
 

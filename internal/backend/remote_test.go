@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -182,7 +183,9 @@ func TestRemoteForwardsTheRemainingTime(t *testing.T) {
 			w := newWorker(t, true)
 			r := newRemote(t, RemoteConfig{URL: w.URL, Timeout: 3 * time.Second, ForwardTimeout: tc.forward})
 			c := jsonCall(t, "a", tc.more, [2]float32{1, 2})
-			if err := r.Run(t.Context(), "double", []*Call{c}); err != nil {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			if err := r.Run(ctx, "double", []*Call{c}); err != nil {
 				t.Fatal(err)
 			}
 			checkAnswer(t, c, "a", false, [2]float32{1, 2})
@@ -190,7 +193,7 @@ func TestRemoteForwardsTheRemainingTime(t *testing.T) {
 			if err := q.Parse(w.requests()[0].body, -1, nil); err != nil {
 				t.Fatal(err)
 			}
-			if (q.Timeout > 0) != tc.sent || q.Timeout > 3*time.Second {
+			if (q.Timeout > 0) != tc.sent || q.Timeout > 2*time.Second {
 				t.Errorf("the worker got the timeout %v", q.Timeout)
 			}
 		})
