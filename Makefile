@@ -10,8 +10,8 @@ build:            ## the binaries, in bin/
 test:             ## every test that needs Go alone
 	go test ./...
 
-race:             ## the same under the race detector, with the invariants checked
-	go test -race ./...
+race:             ## the same under the race detector, with the invariants checked (-short: without the loads)
+	go test -race -short ./...
 
 check:            ## formatting, vet, staticcheck, house rules, tidiness
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
