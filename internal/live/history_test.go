@@ -1,0 +1,128 @@
+package live
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"motley/internal/dispatch"
+	"motley/internal/mono"
+)
+
+// history is a log in which requests are named by the order of their arrival
+// and batches by that of their start.
+type history struct {
+	requests map[dispatch.RequestID]int
+	batches  map[dispatch.BatchID]int
+	log      []step
+	starts   [][]int // members of the last step's batches
+	last     int     // steps up to the one in which the last request ended
+}
+
+// step is one event with its actions.
+type step struct {
+	at         mono.Time
+	calledOff  int // the batch of a Fail by nobody's fault, else −1
+	text       string
+	happenings []string
+}
+
+func newHistory() *history {
+	return &history{requests: map[dispatch.RequestID]int{}, batches: map[dispatch.BatchID]int{}}
+}
+
+func (h *history) trace(ev dispatch.Event, actions []dispatch.Action) {
+	if ev.Kind == dispatch.Arrive {
+		h.requests[ev.Request] = len(h.requests)
+		ev.Request = dispatch.RequestID(h.requests[ev.Request])
+	}
+	s := step{at: ev.At, calledOff: -1, happenings: []string{ev.Kind.String()}}
+	if ev.Kind == dispatch.Finish || ev.Kind == dispatch.Fail {
+		ev.Batch = dispatch.BatchID(h.batches[ev.Batch])
+		if ev.Fault == dispatch.NoFault {
+			s.calledOff = int(ev.Batch)
+		}
+		s.happenings = append(s.happenings, "fault="+ev.Fault.String())
+	}
+	type fields dispatch.Event // without its String, which leaves some out
+	s.text = fmt.Sprintf("%v %+v", ev, fields(ev))
+	h.starts = h.starts[:0]
+	for _, a := range actions {
+		s.text += "\n\t" + h.action(&s, a)
+	}
+	h.log = append(h.log, s)
+}
+
+func (h *history) action(s *step, a dispatch.Action) string {
+	switch a.Kind {
+	case dispatch.Start:
+		h.batches[a.Batch] = len(h.batches)
+		members := make([]int, len(a.Requests))
+		for i, id := range a.Requests {
+			members[i] = h.requests[id]
+		}
+		h.starts = append(h.starts, members)
+		if len(members) > 1 {
+			s.happenings = append(s.happenings, "merged")
+		}
+		return fmt.Sprintf("start b%d m%d on w%d: %v", h.batches[a.Batch], a.Model, a.Worker, members)
+	case dispatch.CancelBatch:
+		s.happenings = append(s.happenings, a.Kind.String())
+		return fmt.Sprintf("cancel b%d m%d on w%d", h.batches[a.Batch], a.Model, a.Worker)
+	}
+	h.last = len(h.log) + 1
+	what := a.Kind.String()
+	if a.Kind != dispatch.Answer {
+		what += " " + a.Reason.String()
+	}
+	s.happenings = append(s.happenings, what)
+	return fmt.Sprintf("%s r%d m%d", what, h.requests[a.Request], a.Model)
+}
+
+// lines is the log up to the step in which the last request ended; later the
+// drivers wind up each in its own way. Executions that one event calls off end
+// at one instant, in no order: they are put into that of their start.
+func (h *history) lines() []string {
+	log := slices.Clone(h.log[:h.last])
+	for i := 0; i < len(log); {
+		j := i + 1
+		for j < len(log) && log[i].calledOff >= 0 && log[j].calledOff >= 0 && log[j].at == log[i].at {
+			j++
+		}
+		slices.SortFunc(log[i:j], func(a, b step) int { return a.calledOff - b.calledOff })
+		i = j
+	}
+	var lines []string
+	for _, s := range log {
+		lines = append(lines, strings.Split(s.text, "\n")...)
+	}
+	return lines
+}
+
+func (h *history) count(seen map[string]int) {
+	for _, s := range h.log[:h.last] {
+		for _, what := range s.happenings {
+			seen[what]++
+		}
+	}
+}
+
+func compareLogs(t *testing.T, seed uint64, want, got []string) {
+	t.Helper()
+	for i := range max(len(want), len(got)) {
+		switch {
+		case i >= len(got):
+			t.Errorf("seed %d, line %d: the loop's log ends before\n%s", seed, i, want[i])
+		case i >= len(want):
+			t.Errorf("seed %d, line %d: the simulator's log ends before\n%s", seed, i, got[i])
+		case want[i] != got[i]:
+			from := max(0, i-3)
+			t.Errorf("seed %d, line %d, after\n%s\nsimulator: %s\nloop:      %s",
+				seed, i, strings.Join(want[from:i], "\n"), want[i], got[i])
+		default:
+			continue
+		}
+		return
+	}
+}
