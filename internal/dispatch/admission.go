@@ -208,3 +208,21 @@ func (c *Core) Drain(m pool.ModelID) time.Duration {
 	n := min(mod.MaxBatch, max(mod.queue.items, 1))
 	return c.drained(mod, float64(max(mod.queue.items, 1)), n, &rate, &filled).Sub(c.now)
 }
+
+// Idle is the latency that the fastest up worker would keep to, at the model's
+// quantile, for a request of so many items with nothing in its way; 0 when no
+// up worker takes it.
+func (c *Core) Idle(m pool.ModelID, items int) time.Duration {
+	mod := &c.models[m]
+	var least time.Duration
+	for i := range mod.groups {
+		g := &mod.groups[i]
+		if g.up == 0 || items > g.maxItems {
+			continue
+		}
+		if d := g.profile.Bound(items, mod.Quantile); least == 0 || d < least {
+			least = d
+		}
+	}
+	return least
+}

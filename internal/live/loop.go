@@ -234,7 +234,13 @@ func (l *Loop) refuseLocked(a *dispatch.Action, wakes *wakeList) {
 	case dispatch.QueueFull:
 		err = &Refusal{Reason: QueueFull, RetryAfter: l.mu.core.Drain(a.Model)}
 	case dispatch.Deadline:
-		err = &Refusal{Reason: Deadline, RetryAfter: l.mu.core.Drain(a.Model), Cause: t.cause}
+		r := &Refusal{Reason: Deadline, Cause: t.cause}
+		// Where even an idle pool would be too late, waiting is no use.
+		deadline := l.deadlineLocked(t.arrived, t.req)
+		if t.arrived.Add(l.mu.core.Idle(a.Model, t.req.Size)) <= deadline {
+			r.RetryAfter = l.mu.core.Drain(a.Model)
+		}
+		err = r
 	case dispatch.NoWorker:
 		err = &Refusal{Reason: NoWorker, RetryAfter: time.Second, Cause: t.cause}
 	case dispatch.TooLarge:

@@ -75,7 +75,14 @@ func TestRefusals(t *testing.T) {
 			core: dispatch.Config{
 				Models: []dispatch.Model{{Name: "m"}}, Profiles: [][]*pool.Profile{{profile(t, 10*time.Millisecond)}},
 			},
-			state: pool.Up, size: 1, limit: 5 * time.Millisecond, want: Deadline, advice: true,
+			state: pool.Up, size: 1, limit: 5 * time.Millisecond, want: Deadline,
+		},
+		{
+			name: "a deadline that an idle pool would keep",
+			core: dispatch.Config{
+				Models: []dispatch.Model{{Name: "m"}}, Profiles: [][]*pool.Profile{{profile(t, 10*time.Millisecond)}},
+			},
+			state: pool.Up, ahead: 1, size: 1, limit: 19 * time.Millisecond, want: Deadline, advice: true,
 		},
 		{
 			name: "a deadline that passes in the queue", state: pool.Up, ahead: 1, size: 1,
