@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // pair is a model with two inputs and three outputs.
@@ -153,11 +154,32 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// Parameters at the ends of their ranges.
+func TestParameterRanges(t *testing.T) {
+	for _, c := range []struct {
+		parameters string
+		timeout    time.Duration
+		priority   int
+	}{
+		{`{}`, 0, 0},
+		{`{"timeout":null,"priority":null}`, 0, 0},
+		{`{"timeout":0,"priority":0}`, 0, 0},
+		{`{"timeout":1500,"priority":1}`, 1500 * time.Microsecond, 1},
+		{`{"timeout":9223372036854775,"priority":2147483647}`, 9223372036854775 * time.Microsecond, 1<<31 - 1},
+		{`{"timeout":9223372036854775807}`, 9223372036854775 * time.Microsecond, 0}, // longer than a Duration
+	} {
+		r := mustParse(t, `{"parameters":`+c.parameters+`,"inputs":[{"name":"a","shape":[1],"datatype":"INT8","data":[1]}]}`)
+		if r.Timeout != c.timeout || r.Priority != c.priority {
+			t.Errorf("%s: timeout %v, priority %d; want %v, %d", c.parameters, r.Timeout, r.Priority, c.timeout, c.priority)
+		}
+	}
+}
+
 // Tensors come in the metadata's order, whatever the requests' is, and memory
 // of an earlier call is used again unless it is a request's.
 func TestTensorsOrderAndMemory(t *testing.T) {
 	const blob = `{"inputs":[{"name":"x","shape":[1],"datatype":"INT8","data":[9]},{"name":"b","shape":[1,1],"datatype":"FP32","parameters":{"binary_data_size":4}},{"name":"a","shape":[1,2],"datatype":"INT8","data":[[1,2]]}]}`
-	const plain = `{"inputs":[{"name":"a","shape":[2,2],"datatype":"INT8","data":[3,4,5,6]},{"name":"x","shape":[2],"datatype":"INT8","data":[7,8]},{"name":"b","shape":[2,1],"datatype":"FP32","data":[1,-2.5]}]}`
+	const plain = `{"inputs":[{"name":"a","shape":[1,2],"datatype":"INT8","data":[3,4]},{"name":"x","shape":[1],"datatype":"INT8","data":[7]},{"name":"b","shape":[1,1],"datatype":"FP32","data":[-2.5]}]}`
 	first, second := mustParse(t, blob, "abcd"), mustParse(t, plain)
 	var tensors []Tensor
 	for _, c := range []struct {
@@ -165,8 +187,8 @@ func TestTensorsOrderAndMemory(t *testing.T) {
 		want string
 	}{
 		{[]*Request{first}, `a INT8 [1 2] "\x01\x02", b FP32 [1 1] "abcd", x INT8 [1] "\t"`},
-		{[]*Request{second}, `a INT8 [2 2] "\x03\x04\x05\x06", b FP32 [2 1] "\x00\x00\x80?\x00\x00 \xc0", x INT8 [2] "\a\b"`},
-		{[]*Request{first, second}, `a INT8 [3 2] "\x01\x02\x03\x04\x05\x06", b FP32 [3 1] "abcd\x00\x00\x80?\x00\x00 \xc0", x INT8 [3] "\t\a\b"`},
+		{[]*Request{second}, `a INT8 [1 2] "\x03\x04", b FP32 [1 1] "\x00\x00 \xc0", x INT8 [1] "\a"`},
+		{[]*Request{first, second}, `a INT8 [2 2] "\x01\x02\x03\x04", b FP32 [2 1] "abcd\x00\x00 \xc0", x INT8 [2] "\t\a"`},
 	} {
 		var err error
 		if tensors, err = Tensors(tensors, c.reqs, pair); err != nil {

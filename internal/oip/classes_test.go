@@ -70,6 +70,28 @@ func TestClassification(t *testing.T) {
 	}
 }
 
+// Of many equal values the first ones come first.
+func TestClassificationOfEqualValues(t *testing.T) {
+	r := mustParse(t, `{"inputs":[{"name":"i","shape":[1],"datatype":"INT8","data":[1]}],"outputs":[{"name":"o","parameters":{"classification":100}}]}`)
+	data := make([]byte, 100)
+	for i := range data {
+		data[i] = byte(i % 3)
+	}
+	var m Message
+	if err := Encode([]*Message{&m}, []Tensor{{Name: "o", Datatype: Uint8, Shape: []int64{1, 100}, Data: data}}, []*Request{r}, nil, ResponseInfo{Model: "m"}); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for class := 2; class >= 0; class-- {
+		for i := class; i < 100; i += 3 {
+			want = append(want, fmt.Sprintf(`"%d:%d"`, class, i))
+		}
+	}
+	if data := `"data":[` + strings.Join(want, ",") + `]`; !strings.Contains(string(m.Body), data) {
+		t.Errorf("got %s, want %s", m.Body, data)
+	}
+}
+
 // Classification and plain output, JSON and binary, from one batch.
 func TestClassificationInABatch(t *testing.T) {
 	const in = `{"id":"x","inputs":[{"name":"i","shape":[1],"datatype":"INT8","data":[1]}],"outputs":[`

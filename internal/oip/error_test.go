@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 )
@@ -273,6 +274,53 @@ func TestWordsForNonFiniteOutputs(t *testing.T) {
 		}
 		if err := Split(dst[:1], &resp, []*Request{asksFor(t, "o")}, nil); err != nil || !json.Valid(dst[0].Body) {
 			t.Errorf("%s, alone: %v, %s", in, err, dst[0].Body)
+		}
+	}
+}
+
+// Half precision that a worker wrote as JSON reaches clients in binary.
+func TestHalfPrecisionFromAJSONWorker(t *testing.T) {
+	for d, want := range map[Datatype]string{FP16: "\x00\x3c\x00\x7e\x00\xfc\x00\x7e", BF16: "\x80\x3f\xc0\x7f\x80\xff\xc0\x7f"} {
+		var resp Response
+		if err := resp.Parse(fmt.Appendf(nil, `{"outputs":[{"name":"o","shape":[4],"datatype":"%s","data":[1,null,-Infinity,NaN]}]}`, d), -1, nil); err != nil {
+			t.Fatal(err)
+		}
+		dst := messages(1)
+		if err := Split(dst, &resp, []*Request{asksFor(t, "o!")}, nil); err != nil || string(dst[0].Body[max(dst[0].HeadLength, 0):]) != want {
+			t.Errorf("%s: %v, %q, want %q", d, err, dst[0].Body, want)
+		}
+		const refused = " data via JSON is not supported. Please use the binary data format for output 'o'"
+		var e *Error
+		if err := Split(dst, &resp, []*Request{asksFor(t, "o")}, nil); !errors.As(err, &e) || e.Message != "sending "+d.String()+refused {
+			t.Errorf("%s as JSON: %v", d, err)
+		}
+	}
+}
+
+// Each client gets the parameters of the response and of its outputs, and the
+// numbers in their shortest form.
+func TestSplitToTheLetter(t *testing.T) {
+	const head = `{"model_version":"3","parameters":{"p":[1]},"id":"upstream","model_name":"m\u0021","outputs":[` +
+		`{"parameters":{"binary_data_size":32,"k":"v"},"name":"a\n","shape":[4],"datatype":"FP64"},{"name":"b","shape":[4,1],"datatype":"INT8","data":[[1],[2] ,[3],[ 4 ]],"parameters":{"l":{}}}]}`
+	blob := classes(FP64, math.Copysign(0, -1), 0.1, 1e21, -123456789)
+	var resp Response
+	if err := resp.Parse(append([]byte(head), blob...), len(head), nil); err != nil {
+		t.Fatal(err)
+	}
+	first := mustParse(t, `{"id":"\u0031","inputs":[{"name":"i","shape":[3],"datatype":"INT8","data":[1,2,3]}]}`)
+	second := asksFor(t, "b!", "a\n!")
+	dst := messages(2)
+	if err := Split(dst, &resp, []*Request{first, second}, []int{3, 1}); err != nil {
+		t.Fatal(err)
+	}
+	const open = `{"model_name":"m\u0021","model_version":"3",`
+	for i, want := range []string{
+		open + `"id":"\u0031","parameters":{"p":[1]},"outputs":[{"name":"a\n","datatype":"FP64","shape":[3],"parameters":{"k":"v"},"data":[-0,0.1,1e+21]},{"name":"b","datatype":"INT8","shape":[3,1],"parameters":{"l":{}},"data":[[1],[2] ,[3]]}]}`,
+		open + `"parameters":{"p":[1]},"outputs":[{"name":"b","datatype":"INT8","shape":[1,1],"parameters":{"l":{},"binary_data_size":1}},{"name":"a\n","datatype":"FP64","shape":[1],"parameters":{"k":"v","binary_data_size":8}}]}` +
+			"\x04" + string(blob[24:]),
+	} {
+		if string(dst[i].Body) != want {
+			t.Errorf("request %d got  %q\nwant %q", i, dst[i].Body, want)
 		}
 	}
 }

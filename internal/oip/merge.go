@@ -24,7 +24,7 @@ func Passthrough(r *Request, opt MergeOptions) bool {
 		return false
 	}
 	if opt.Binary {
-		return !r.Raw || opt.Timeout <= 0
+		return true // a raw request, which cannot hold a timeout, gets here only when none is wanted
 	}
 	if r.HeadLength >= 0 || r.BinaryOutput {
 		return false

@@ -47,6 +47,7 @@ func TestAppendError(t *testing.T) {
 	for msg, want := range map[string]string{
 		"a \"b\"\n": `{"error":"a \"b\"\n"}`,
 		"\x00\x1f":  `{"error":"\u0000\u001f"}`,
+		`\"/`:       `{"error":"\\\"/"}`,
 		"a\xff":     "{\"error\":\"a\ufffd\"}",
 		"":          `{"error":""}`,
 	} {
