@@ -10,29 +10,33 @@ func (fcfs) Name() string { return "fcfs" }
 func (fcfs) Order() Order { return ByArrival }
 
 func (fcfs) Dispatch(t *Turn) {
-	for m := range pool.ModelID(t.Models()) {
-		mod := &t.c.models[m]
-		for i := 0; i < min(t.Waiting(m), Window) && t.Free(m) > 0; {
-			r := t.request(m, i)
-			w := pool.WorkerID(-1)
-			for j := range mod.groups {
-				g := &mod.groups[j]
-				if g.free == 0 || !t.fits(mod, g, r.size, r.deadline) {
-					continue
-				}
-				for _, id := range g.workers {
-					wk := &t.c.workers[id]
-					if wk.free && wk.limit(m) >= r.size && id != t.avoided(mod, r) && (w < 0 || id < w) {
-						w = id
-						break
-					}
-				}
+	t.rounds(func(m pool.ModelID, i int) bool {
+		w := t.firstFree(m, t.request(m, i))
+		if w < 0 {
+			return false
+		}
+		t.start(w, t.gather(m, nil, w, i, 1))
+		return true
+	})
+}
+
+// firstFree returns the first worker in pool order that is free and would make
+// the request's deadline, or −1.
+func (t *Turn) firstFree(m pool.ModelID, r *request) pool.WorkerID {
+	mod := &t.c.models[m]
+	first := pool.WorkerID(-1)
+	for j := range mod.groups {
+		g := &mod.groups[j]
+		if g.free == 0 || !t.fits(mod, g, r.size, r.deadline) {
+			continue
+		}
+		for _, id := range g.workers {
+			w := &t.c.workers[id]
+			if w.free && w.limit(m) >= r.size && id != t.avoided(mod, r) && (first < 0 || id < first) {
+				first = id
+				break
 			}
-			if w < 0 {
-				i++
-				continue
-			}
-			t.start(w, t.gather(m, nil, w, i, 1))
 		}
 	}
+	return first
 }

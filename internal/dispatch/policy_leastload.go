@@ -12,22 +12,14 @@ func (*leastLoad) Name() string { return "least-load" }
 func (*leastLoad) Order() Order { return ByDeadline }
 
 func (*leastLoad) Dispatch(t *Turn) {
-	for m := range pool.ModelID(t.Models()) {
-		i := 0
-		for i < min(t.Waiting(m), Window) {
-			free := t.Free(m)
-			if free == 0 {
-				break
-			}
-			g, w := t.soonest(m, t.request(m, i))
-			if w < 0 {
-				i++
-				continue
-			}
-			share := (t.Waiting(m) - i + free - 1) / free
-			t.start(w, t.gather(m, g, w, i, share))
+	t.rounds(func(m pool.ModelID, i int) bool {
+		g, w := t.soonest(m, t.request(m, i))
+		if w < 0 {
+			return false
 		}
-	}
+		t.start(w, t.gather(m, g, w, i, t.share(m, i)))
+		return true
+	})
 }
 
 // soonest returns the free worker with the earliest predicted end for the

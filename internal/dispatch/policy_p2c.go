@@ -17,25 +17,18 @@ func (*p2c) Name() string { return "p2c" }
 func (*p2c) Order() Order { return ByDeadline }
 
 func (p *p2c) Dispatch(t *Turn) {
-	for m := range pool.ModelID(t.Models()) {
-		for i := 0; i < min(t.Waiting(m), Window); {
-			free := t.Free(m)
-			if free == 0 {
-				break
-			}
-			r := t.request(m, i)
-			g, w := p.draw(t, m, r)
-			if g2, w2 := p.draw(t, m, r); w < 0 || (w2 >= 0 && g2.profile.Mean(r.size) < g.profile.Mean(r.size)) {
-				g, w = g2, w2
-			}
-			if w < 0 {
-				i++
-				continue
-			}
-			share := (t.Waiting(m) - i + free - 1) / free
-			t.start(w, t.gather(m, g, w, i, share))
+	t.rounds(func(m pool.ModelID, i int) bool {
+		r := t.request(m, i)
+		g, w := p.draw(t, m, r)
+		if g2, w2 := p.draw(t, m, r); w < 0 || (w2 >= 0 && g2.profile.Mean(r.size) < g.profile.Mean(r.size)) {
+			g, w = g2, w2
 		}
-	}
+		if w < 0 {
+			return false
+		}
+		t.start(w, t.gather(m, g, w, i, t.share(m, i)))
+		return true
+	})
 }
 
 // draw picks one of the free workers that can take the request, all alike

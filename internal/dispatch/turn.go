@@ -10,8 +10,9 @@ import (
 // Turn is what a policy sees and can do while it is called. It is valid only
 // during the call.
 type Turn struct {
-	c     *Core
-	picks []uint32
+	c       *Core
+	picks   []uint32
+	cursors []int // by model, in rounds
 }
 
 // Window is how many waiting requests of a model a policy looks at for one
@@ -40,6 +41,43 @@ func (t *Turn) Free(m pool.ModelID) int {
 // request is the i-th waiting request of the model.
 func (t *Turn) request(m pool.ModelID, i int) *request {
 	return &t.c.requests[t.c.models[m].queue.at(i).slot]
+}
+
+// rounds offers the waiting requests of all models to try, in the order of
+// their queues (priority, due, arrival) taken together, so that models which
+// share workers get them in turn. try starts the i-th waiting request of the
+// model, perhaps with others behind it, or reports that it cannot now.
+func (t *Turn) rounds(try func(m pool.ModelID, i int) bool) {
+	t.cursors = t.cursors[:0]
+	for range t.c.models {
+		t.cursors = append(t.cursors, 0)
+	}
+	for {
+		var first entry
+		best := pool.ModelID(-1)
+		for m := range pool.ModelID(len(t.c.models)) {
+			i := t.cursors[m]
+			if i >= min(t.Waiting(m), Window) || t.Free(m) == 0 {
+				continue
+			}
+			if e := t.c.models[m].queue.at(i); best < 0 || e.before(first) {
+				first, best = e, m
+			}
+		}
+		if best < 0 {
+			return
+		}
+		if !try(best, t.cursors[best]) {
+			t.cursors[best]++
+		}
+	}
+}
+
+// share is how many of the waiting requests from the i-th on one batch may
+// take, so that every free worker gets some.
+func (t *Turn) share(m pool.ModelID, i int) int {
+	free := t.Free(m)
+	return (t.Waiting(m) - i + free - 1) / free
 }
 
 // fits reports whether a free worker of the group would answer n items before
