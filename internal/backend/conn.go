@@ -3,6 +3,7 @@ package backend
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"net"
 	"sync"
 	"time"
@@ -39,6 +40,16 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.err = err
 	}
 	return n, err
+}
+
+// cut closes the connection without TLS's farewell, which waits up to 5 s for
+// a worker that takes no more bytes.
+func (c *conn) cut() {
+	if tc, ok := c.Conn.(*tls.Conn); ok {
+		_ = tc.NetConn().Close()
+		return
+	}
+	_ = c.Close()
 }
 
 // connPool keeps at most size connections to one address: those in use and
@@ -128,7 +139,7 @@ func (p *connPool) put(c *conn, reuse bool) {
 	}
 	p.mu.Unlock()
 	if !reuse {
-		_ = c.Close()
+		c.cut()
 	}
 	<-p.slots
 }

@@ -3,6 +3,7 @@ package backend
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ func TestRemoteClassesOfStatuses(t *testing.T) {
 		{400, `{"error":{"message":"nested"}}`, Client, 400, "nested"},
 		{400, `{"message":"plain member"}`, Client, 400, "plain member"},
 		{413, "too large\nsecond line", Client, 413, "too large"},
+		{400, "a" + strings.Repeat("é", 2000), Client, 400, "a" + strings.Repeat("é", 1023) + "…"},
 		{400, `<html>Bad`, Client, 400, "400 Bad Request"},
 		{418, ``, Client, 418, "418 I'm a teapot"},
 		{400, `{"error":"a` + strings.Repeat("é", 2000) + `"}`, Client, 400, "a" + strings.Repeat("é", 1023) + "…"},
@@ -243,6 +245,41 @@ func TestRemoteCancel(t *testing.T) {
 	// A context that has ended starts nothing.
 	_, err := runOne(t, ctx, r)
 	wantClass(t, err, Canceled)
+}
+
+// A worker that takes no more bytes holds nobody up, over TLS either, where
+// closing politely would mean writing once more.
+func TestRemoteCancelWhileSending(t *testing.T) {
+	checkGoroutines(t)
+	release := make(chan struct{})
+	for _, secure := range []bool{false, true} {
+		done := make(chan struct{})
+		url := rawServer(t, func(_ int, c net.Conn, _ *bufio.Reader) {
+			defer close(done)
+			if secure {
+				if err := tls.Server(c, testTLS(t)).Handshake(); err != nil {
+					t.Error(err)
+				}
+			}
+			<-release
+		})
+		cfg := RemoteConfig{URL: url}
+		if secure {
+			cfg.URL = "https" + strings.TrimPrefix(url, "http")
+			cfg.TLS = &tls.Config{InsecureSkipVerify: true}
+		}
+		r := newRemote(t, cfg)
+		c := jsonCall(t, "a", `,"parameters":{"pad":"`+strings.Repeat("x", 32<<20)+`"}`, [2]float32{1, 2})
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		start := time.Now()
+		wantClass(t, r.Run(ctx, "double", []*Call{c}), Timeout)
+		if d := time.Since(start); d > 2*time.Second {
+			t.Errorf("TLS %t: Run returned after %v, its context ended after 100 ms", secure, d)
+		}
+		cancel()
+		defer func() { <-done }()
+	}
+	close(release)
 }
 
 func TestRemoteCancelWhileWaitingForAConnection(t *testing.T) {

@@ -82,11 +82,11 @@ func workerMessage(body []byte) string {
 // plainText is the body's first line when it is text for people: not HTML,
 // not binary.
 func plainText(body []byte) string {
-	if len(body) > maxMessage {
-		body = body[:maxMessage]
+	if len(body) > maxMessage+utf8.UTFMax {
+		body = body[:maxMessage+utf8.UTFMax] // clip finds the last whole character
 	}
 	s, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
-	s = strings.TrimSpace(s)
+	s = clip(strings.TrimSpace(s))
 	for i, c := range s {
 		if i == 0 && c == '<' || c == utf8.RuneError || !unicode.IsPrint(c) {
 			return ""

@@ -3,6 +3,7 @@ package backend
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -441,4 +442,13 @@ func answerLarge(got *int, chunked bool) func(int, net.Conn, *bufio.Reader) {
 			_, _ = io.WriteString(c, "0\r\nX-Checksum: 1\r\n\r\n")
 		}
 	}
+}
+
+// testTLS is the configuration of a TLS server.
+func testTLS(t *testing.T) *tls.Config {
+	t.Helper()
+	s := httptest.NewUnstartedServer(nil)
+	s.StartTLS()
+	defer s.Close()
+	return &tls.Config{Certificates: s.TLS.Certificates}
 }
