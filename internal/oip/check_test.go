@@ -154,6 +154,42 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// The last number that fits each datatype and the first that does not.
+func TestElementRanges(t *testing.T) {
+	for _, c := range []struct {
+		d    Datatype
+		good []string
+		bad  []string
+	}{
+		{Uint8, []string{"0", "255"}, []string{"256", "-1", "1e2", "1.0", "1000"}},
+		{Uint16, []string{"65535"}, []string{"65536", "100000"}},
+		{Uint32, []string{"4294967295"}, []string{"4294967296", "10000000000"}},
+		{Uint64, []string{"18446744073709551615"}, []string{"18446744073709551616", "100000000000000000000"}},
+		{Int8, []string{"-128", "127"}, []string{"-129", "128"}},
+		{Int16, []string{"-32768", "32767"}, []string{"-32769", "32768"}},
+		{Int32, []string{"-2147483648", "2147483647"}, []string{"-2147483649", "2147483648"}},
+		{Int64, []string{"-9223372036854775808", "9223372036854775807"}, []string{"-9223372036854775809", "9223372036854775808", "10000000000000000000"}},
+		{FP32, []string{"3.4028235e38", "-340282350000000000000000000000000000000", "1e-400", "0e999", "0.001e40"}, []string{"3.4028236e38", "1e39", "-1e400", "9e38"}},
+		{FP64, []string{"1.7976931348623157e308", "-1e308", "0.01e310"}, []string{"1.7976931348623159e308", "2e308", "9e308", "-1e309", "1e99999999999999999999"}},
+	} {
+		for i, list := range [][]string{c.good, c.bad} {
+			for _, text := range list {
+				var r Request
+				err := r.Parse(fmt.Appendf(nil, `{"inputs":[{"name":"a","shape":[3],"datatype":"%s","data":[1,%s,1]}]}`, c.d, text), -1, nil)
+				if good := i == 0; (err == nil) != good {
+					t.Errorf("%s of %s: %v, want it accepted: %t", c.d, text, err, good)
+				} else if err == nil {
+					want, _ := referenceNumber(text, c.d)
+					tensors, err := Tensors(nil, []*Request{&r}, nil)
+					if size := len(want); err != nil || string(tensors[0].Data[size:2*size]) != string(want) {
+						t.Errorf("%s of %s = %x, %v, want %x in the middle", c.d, text, tensors[0].Data, err, want)
+					}
+				}
+			}
+		}
+	}
+}
+
 // Parameters at the ends of their ranges.
 func TestParameterRanges(t *testing.T) {
 	for _, c := range []struct {
