@@ -138,3 +138,13 @@ func TestPoolOrder(t *testing.T) {
 		t.Errorf("close leaves an idle connection open: %v", err)
 	}
 }
+
+func TestPoolWaitsUntilTheDeadlineAtMost(t *testing.T) {
+	r := newRemote(t, RemoteConfig{URL: "http://127.0.0.1:1", Connections: 1, Timeout: 10 * time.Millisecond})
+	r.pool.slots <- struct{}{} // in use
+	_, err := runOne(t, t.Context(), r)
+	if e := wantClass(t, err, Timeout); e.Status != 504 {
+		t.Errorf("status %d", e.Status)
+	}
+	<-r.pool.slots
+}

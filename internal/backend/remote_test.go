@@ -301,3 +301,55 @@ func TestRemoteBasePathAndTLS(t *testing.T) {
 	stranger := newRemote(t, RemoteConfig{URL: secure.URL})
 	wantClass(t, stranger.Run(t.Context(), "double", []*Call{c}), Connect)
 }
+
+// A batch leaves nothing of its members in the memory that the next one gets,
+// and no memory of a size that is seldom needed.
+func TestRemoteScratchKeepsNothing(t *testing.T) {
+	r := newRemote(t, RemoteConfig{URL: "http://127.0.0.1:1"})
+	good, bad := jsonCall(t, "a", "", [2]float32{1, 2}), jsonCall(t, "b", "", [2]float32{3, 4})
+	x := &remoteScratch{body: make([]byte, 20<<20)}
+	x.merged.Body = make([]byte, 20<<20)
+	x.resp.Body = x.body
+	x.calls, x.reqs = []*Call{bad, good}, []*oip.Request{bad.Request, good.Request}
+	if !x.fail(&oip.BatchError{Errs: []*oip.Error{{Status: 400, Message: "bad"}, nil}}) {
+		t.Fatal("no member failed")
+	}
+	if bad.Err == nil || good.Err != nil || len(x.calls) != 1 || x.calls[0] != good || x.reqs[0] != good.Request {
+		t.Errorf("errors %v and %v, %d calls are left", bad.Err, good.Err, len(x.calls))
+	}
+	x.dst = []*oip.Message{&good.Response}
+	r.release(x)
+	for i, c := range x.calls[:cap(x.calls)] {
+		if c != nil || x.reqs[:2][i] != nil {
+			t.Errorf("member %d is still held", i)
+		}
+	}
+	if x.dst[0] != nil || x.body != nil || x.merged.Body != nil || x.resp.Body != nil {
+		t.Error("a response or a large buffer is still held")
+	}
+}
+
+func TestRemoteRefusesToMergeWhatDiffers(t *testing.T) {
+	r := newRemote(t, RemoteConfig{URL: "http://127.0.0.1:1"})
+	other := parsedOther(t)
+	e := wantClass(t, r.Run(t.Context(), "double", []*Call{jsonCall(t, "a", "", [2]float32{1, 2}), other}), Server)
+	if e.Status != 500 {
+		t.Errorf("status %d", e.Status)
+	}
+	if err := r.Run(t.Context(), "double", nil); err != nil {
+		t.Errorf("an empty batch: %v", err)
+	}
+	if got := r.Describe(); got != "remote http://127.0.0.1:1" {
+		t.Errorf("described as %q", got)
+	}
+}
+
+// parsedOther is a request to another model than the doubler.
+func parsedOther(t *testing.T) *Call {
+	t.Helper()
+	q := &oip.Request{}
+	if err := q.Parse([]byte(`{"inputs":[{"name":"z","shape":[1],"datatype":"INT64","data":[1]}]}`), -1, nil); err != nil {
+		t.Fatal(err)
+	}
+	return &Call{Request: q}
+}
