@@ -28,7 +28,6 @@ func (s *Server) configureHTTP() {
 		ReadTimeout:        s.cfg.ReadTimeout,
 		WriteTimeout:       s.cfg.WriteTimeout,
 		IdleTimeout:        s.cfg.IdleTimeout,
-		TCPKeepalive:       true,
 		LazyRequestTime:    true,
 
 		NoDefaultContentType:         true,
@@ -83,8 +82,8 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if int(l.server.fast.GetOpenConnectionsCount()) < l.server.cfg.MaxConnections {
-			return c, nil
+		if cfg := &l.server.cfg; int(l.server.fast.GetOpenConnectionsCount()) < cfg.MaxConnections {
+			return newClientConn(c, cfg.ReadTimeout, cfg.IdleTimeout, cfg.WriteTimeout), nil
 		}
 		l.server.turnAway(c)
 	}
