@@ -26,10 +26,41 @@ func (c *Core) admit(m *model, r *request) Reason {
 		}
 		return TooLarge
 	}
-	if r.deadline != mono.Never && c.predictFinish(m, r) > r.deadline {
+	if r.deadline != mono.Never && c.predictFinish(m, r) > r.deadline && !c.trial(m, r) {
 		return Deadline
 	}
 	return 0
+}
+
+// trialEvery is how long workers must have stood idle before a request that
+// they are believed to be too slow for is sent to one of them all the same.
+const trialEvery = mono.Time(time.Second)
+
+// lockedOut reports whether every up worker is believed to be too slow for the
+// model's own QoS target, so that, were the belief acted on, nothing would
+// ever run that could correct it. Requests that ask for less time than the
+// target are no reason for a trial.
+func (c *Core) lockedOut(m *model, r *request) bool {
+	return r.deadline-r.arrived >= mono.Time(m.QoS) && c.Idle(m.id, r.size) > m.QoS
+}
+
+// trialDue reports whether a free worker of the group may be tried against
+// belief.
+func (c *Core) trialDue(g *group) bool {
+	return g.free > 0 && g.flying == 0 && c.now-g.tried >= trialEvery
+}
+
+// trial reports whether the request is to be admitted as one.
+func (c *Core) trial(m *model, r *request) bool {
+	if m.queue.len() > 0 || !c.lockedOut(m, r) {
+		return false
+	}
+	for i := range m.groups {
+		if g := &m.groups[i]; r.size <= g.maxItems && c.trialDue(g) {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *model) largest() int {
@@ -72,6 +103,9 @@ func (c *Core) predictFinish(m *model, r *request) mono.Time {
 		if g.up == 0 || g.maxItems < r.size {
 			continue
 		}
+		if !g.profile.Settled() {
+			return c.now
+		}
 		need := g.profile.Bound(min(together, g.maxItems), m.Quantile)
 		for _, id := range g.workers {
 			w := &c.workers[id]
@@ -97,8 +131,11 @@ func (c *Core) drained(m *model, ahead float64, together int, rate, filled *floa
 	t := float64(1 << 62)
 	for i := range m.groups {
 		g := &m.groups[i]
+		if g.up > 0 && !g.profile.Settled() {
+			return c.now // too little is known: do not turn away on a guess
+		}
 		for _, id := range g.workers {
-			if w := &c.workers[id]; w.Allows(c.now) {
+			if w := &c.workers[id]; w.Allows(c.now) && w.limit(m.id) > 0 {
 				t = min(t, float64(c.left(w)))
 			}
 		}
@@ -115,12 +152,9 @@ func (c *Core) drained(m *model, ahead float64, together int, rate, filled *floa
 				continue
 			}
 			cost := float64(g.profile.Mean(n)) / float64(n)
-			if cost <= 0 {
-				return c.now // nothing is known: do not turn away on a guess
-			}
 			for _, id := range g.workers {
 				w := &c.workers[id]
-				if !w.Allows(c.now) {
+				if !w.Allows(c.now) || w.limit(m.id) == 0 {
 					continue
 				}
 				if free := float64(c.left(w)); free <= t {

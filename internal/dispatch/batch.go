@@ -27,7 +27,10 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 		b.requests = append(b.requests, r.id)
 	}
 	mod.flying += len(slots)
-	p := mod.group(wk.Type).profile
+	g := mod.group(wk.Type)
+	g.flying++
+	g.tried = c.now
+	p := g.profile
 	b.ends = c.now.Add(p.Mean(b.items))
 	hang := c.now.Add(p.Bound(b.items, mod.Quantile) + c.cfg.Hang)
 	c.timers.set(hang, batchTimer, bslot)
@@ -64,6 +67,7 @@ func (c *Core) end(id BatchID) *batch {
 		c.timers.removeAt(b.timer)
 	}
 	w := &c.workers[b.worker]
+	c.models[b.model].group(w.Type).flying--
 	for i, s := range w.running {
 		if s == slot {
 			w.running = append(w.running[:i], w.running[i+1:]...)

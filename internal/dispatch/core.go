@@ -36,6 +36,7 @@ type Counts struct {
 
 type model struct {
 	Model
+	id     pool.ModelID
 	queue  queue
 	flying int // requests in flight
 	groups []group
@@ -51,8 +52,10 @@ type group struct {
 	workers  []pool.WorkerID
 	free     int // how many would take a batch now
 	up       int
-	maxItems int // the most that any up worker takes in one execution
-	cursor   int // where the search for a free worker goes on, so that equals share the work
+	maxItems int       // the most that any up worker takes in one execution
+	flying   int       // batches of the model that its workers run
+	tried    mono.Time // when the last one started
+	cursor   int       // where the search for a free worker goes on, so that equals share the work
 }
 
 type worker struct {
@@ -118,7 +121,7 @@ func New(cfg Config) (*Core, error) {
 	c.timers.where = c.timerMoved
 	for i, m := range cfg.Models {
 		m.setDefaults()
-		c.models = append(c.models, model{Model: m, groups: c.groupsOf(pool.ModelID(i))})
+		c.models = append(c.models, model{Model: m, id: pool.ModelID(i), groups: c.groupsOf(pool.ModelID(i))})
 	}
 	for i := range cfg.Workers {
 		w := cfg.Workers[i]

@@ -96,7 +96,7 @@ func (c *Core) checkQueue(m *model) {
 		g := &m.groups[i]
 		free := 0
 		for _, id := range g.workers {
-			if c.workers[id].free && c.workers[id].limit(c.modelID(m)) > 0 {
+			if c.workers[id].free && c.workers[id].limit(m.id) > 0 {
 				free++
 			}
 		}
@@ -123,20 +123,11 @@ func (c *Core) checkIdle(m *model) {
 			continue
 		}
 		for _, id := range g.workers {
-			if c.workers[id].free && c.workers[id].limit(c.modelID(m)) >= r.size {
+			if c.workers[id].free && c.workers[id].limit(m.id) >= r.size {
 				bug(5, "request %d waits beside free worker %d", r.id, id)
 			}
 		}
 	}
-}
-
-func (c *Core) modelID(m *model) pool.ModelID {
-	for i := range c.models {
-		if &c.models[i] == m {
-			return pool.ModelID(i)
-		}
-	}
-	return -1
 }
 
 func bug(invariant int, format string, args ...any) {

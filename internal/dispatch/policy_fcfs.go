@@ -27,7 +27,7 @@ func (t *Turn) firstFree(m pool.ModelID, r *request) pool.WorkerID {
 	first := pool.WorkerID(-1)
 	for j := range mod.groups {
 		g := &mod.groups[j]
-		if g.free == 0 || !t.fits(mod, g, r.size, r.deadline) {
+		if !t.takes(mod, g, r) {
 			continue
 		}
 		for _, id := range g.workers {

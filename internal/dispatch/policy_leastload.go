@@ -32,7 +32,7 @@ func (t *Turn) soonest(m pool.ModelID, r *request) (*group, pool.WorkerID) {
 	worker := pool.WorkerID(-1)
 	for i := range mod.groups {
 		g := &mod.groups[i]
-		if g.free == 0 || !t.fits(mod, g, r.size, r.deadline) {
+		if !t.takes(mod, g, r) {
 			continue
 		}
 		if best != nil && g.profile.Mean(r.size) >= best.profile.Mean(r.size) {

@@ -40,7 +40,7 @@ func (p *p2c) draw(t *Turn, m pool.ModelID, r *request) (*group, pool.WorkerID) 
 	worker, seen := pool.WorkerID(-1), 0
 	for i := range mod.groups {
 		g := &mod.groups[i]
-		if g.free == 0 || !t.fits(mod, g, r.size, r.deadline) {
+		if !t.takes(mod, g, r) {
 			continue
 		}
 		for _, id := range g.workers {

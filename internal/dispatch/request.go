@@ -81,6 +81,21 @@ func (c *Core) lastCall(slot uint32) {
 	c.drop(r, reason)
 }
 
+// dropLarge turns away what waits and has become too large for every worker.
+func (c *Core) dropLarge(m *model) {
+	if m.up == 0 || m.coming > 0 {
+		return
+	}
+	largest := m.largest()
+	for i := m.queue.len() - 1; i >= 0; i-- {
+		slot := m.queue.at(i).slot
+		if r := &c.requests[slot]; r.size > largest {
+			c.dequeue(slot)
+			c.drop(r, TooLarge)
+		}
+	}
+}
+
 // drop ends a request that has no place any more.
 func (c *Core) drop(r *request, reason Reason) {
 	r.state = absent
@@ -131,19 +146,23 @@ func (c *Core) retry(slot uint32, on pool.WorkerID, fault Fault, merged bool) {
 	m := &c.models[r.model]
 	m.flying--
 	r.attempts++
+	if fault == RequestFault && merged {
+		r.alone = true
+	}
+	attempts := int(r.attempts)
+	if r.alone {
+		attempts-- // the refused batch does not count: another member may have been at fault
+	}
 	switch {
 	case fault == RequestFault && !merged:
 		c.drop(r, Refused)
 		return
-	case int(r.attempts) >= m.MaxAttempts:
+	case attempts >= m.MaxAttempts:
 		c.drop(r, Exhausted)
 		return
 	case c.now > c.latestStart(m, r):
 		c.drop(r, Deadline)
 		return
-	}
-	if fault == RequestFault {
-		r.alone = true
 	}
 	if fault == WorkerFault {
 		r.failedOn = on
@@ -158,11 +177,17 @@ func (c *Core) latestStart(m *model, r *request) mono.Time {
 	if r.deadline == mono.Never {
 		return mono.Never
 	}
+	if c.lockedOut(m, r) {
+		return r.deadline
+	}
 	latest := mono.Time(-1)
 	for i := range m.groups {
 		g := &m.groups[i]
 		if g.up == 0 || r.size > g.maxItems {
 			continue
+		}
+		if !g.profile.Settled() {
+			return r.deadline
 		}
 		if at := r.deadline - mono.Time(g.profile.Bound(r.size, m.Quantile)); at > latest {
 			latest = at

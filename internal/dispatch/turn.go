@@ -86,6 +86,16 @@ func (t *Turn) fits(m *model, g *group, n int, deadline mono.Time) bool {
 	return n <= g.maxItems && t.c.now.Add(g.profile.Bound(n, m.Quantile)) <= deadline
 }
 
+// takes reports whether a free worker of the group is to be tried for the
+// request: it would make the deadline, or too little is known of it to say
+// no, or a trial is due.
+func (t *Turn) takes(m *model, g *group, r *request) bool {
+	if g.free == 0 || r.size > g.maxItems || t.c.now > r.deadline {
+		return false
+	}
+	return !g.profile.Settled() || t.fits(m, g, r.size, r.deadline) || t.c.trialDue(g) && t.c.lockedOut(m, r)
+}
+
 // pick returns a free worker of the group that takes n items of the model and
 // is not avoid, or −1: of those with the fewest batches running the one whose
 // turn it is.
@@ -115,11 +125,22 @@ func (t *Turn) pick(m pool.ModelID, g *group, n int, avoid pool.WorkerID) pool.W
 	return best
 }
 
-// avoided is the worker on which the request failed last, where there is
-// another one that serves its model, and −1 otherwise.
+// avoided is the worker on which the request failed last, where another one
+// is expected to answer it in time, and −1 otherwise.
 func (t *Turn) avoided(m *model, r *request) pool.WorkerID {
-	if r.failedOn >= 0 && m.up > 1 {
-		return r.failedOn
+	if r.failedOn < 0 || m.up < 2 {
+		return -1
+	}
+	for i := range m.groups {
+		g := &m.groups[i]
+		need := g.profile.Bound(r.size, m.Quantile)
+		for _, id := range g.workers {
+			w := &t.c.workers[id]
+			if id != r.failedOn && w.Allows(t.c.now) && w.limit(m.id) >= r.size &&
+				t.c.now.Add(t.c.left(w)).Add(need) <= r.deadline {
+				return r.failedOn
+			}
+		}
 	}
 	return -1
 }

@@ -93,6 +93,7 @@ func (c *Core) setLimit(id pool.WorkerID, m pool.ModelID, limit int) {
 		}
 	}
 	c.recount()
+	c.dropLarge(&c.models[m])
 }
 
 // limit is the most items of the model that the worker takes at once.

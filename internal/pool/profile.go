@@ -127,6 +127,14 @@ func (pt Point) check() error {
 // Known reports whether there is anything to estimate from.
 func (p *Profile) Known() bool { return len(p.knots) > 0 }
 
+// settledAfter is how many batches it takes to believe in what was observed
+// alone: the first executions of a process are often its slowest.
+const settledAfter = 8
+
+// Settled reports whether the estimates are good enough to turn work away by:
+// there were measured points, or at least 8 batches were observed.
+func (p *Profile) Settled() bool { return p.seeded || p.seen >= settledAfter }
+
 // Samples returns how many batches were observed; measured points do not
 // count.
 func (p *Profile) Samples() int { return p.seen }

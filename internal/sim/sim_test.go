@@ -255,7 +255,7 @@ func TestChanges(t *testing.T) {
 	for i, want := range []sim.Ended{
 		{Kind: dispatch.Answer, At: at(11), Items: 1}, {Kind: dispatch.Reject, Reason: dispatch.NoWorker, At: at(6)},
 		{Kind: dispatch.Answer, At: at(30), Items: 2},
-		{Kind: dispatch.Reject, Reason: dispatch.Deadline, At: at(25)}, {Kind: dispatch.Answer, At: at(42), Items: 1},
+		{Kind: dispatch.Reject, Reason: dispatch.Deadline, At: at(29) + 1}, {Kind: dispatch.Answer, At: at(42), Items: 1},
 		{Kind: dispatch.Answer, At: at(70), Items: 1}, {Kind: dispatch.Answer, At: at(80), Items: 2},
 		{Kind: dispatch.Answer, At: at(80), Items: 2}, {Kind: dispatch.Answer, At: at(90), Items: 1},
 		{Kind: dispatch.Reject, Reason: dispatch.TooLarge, At: at(64)},
