@@ -21,6 +21,7 @@ type conn struct {
 	abort    func()            // ends all I/O at once; bound here so that registering it does not allocate
 	reused   bool              // it has carried an exchange before
 	idle     time.Time         // since when it has been idle
+	deadline time.Time         // of all I/O, as it was set last
 	got      int64             // bytes read in this exchange
 	err      error             // the first I/O error: the codec hides it behind its own
 }
@@ -30,6 +31,17 @@ func newConn(nc net.Conn) *conn {
 	c.br = bufio.NewReaderSize(c, 16<<10) // also bounds the response head
 	c.abort = func() { _ = nc.SetDeadline(time.Unix(1, 0)) }
 	return c
+}
+
+// endBy sets the deadline of all I/O. To set one moves two timers of the
+// runtime, so the one that stands is kept if it takes less than a 64th off the
+// time that is left, and none in which deadline would be passed.
+func (c *conn) endBy(deadline time.Time) error {
+	if early := deadline.Sub(c.deadline); early >= 0 && early <= time.Until(deadline)/64 {
+		return nil
+	}
+	c.deadline = deadline
+	return c.SetDeadline(deadline)
 }
 
 // Read implements io.Reader for br.

@@ -77,7 +77,7 @@ func (r *Remote) exchange(ctx context.Context, deadline time.Time, c *conn, q qu
 	c.got, c.err = 0, nil
 	rep = reply{headLength: -1, body: dst[:0]}
 	// Set once and before the abort can come, which must not be overwritten.
-	if e := c.SetDeadline(deadline); e != nil {
+	if e := c.endBy(deadline); e != nil {
 		return rep, false, r.ioError(ctx, c, e)
 	}
 	if ctx.Done() != nil {
