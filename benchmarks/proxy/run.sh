@@ -136,6 +136,7 @@ measure() { # NAME PORT PID SECONDS: one line "name req/s p50 p99 cpu-µs errors
 }
 
 echo "proxying 1 KB JSON inference requests: $connections connections, $rounds rounds of $seconds s each, alternating"
+echo "$(nproc) cores, load before: $(cut -d' ' -f1-3 /proc/loadavg) (figures from a busy machine say little)"
 measure nginx "$nginx" "$nginx_pid" 1 >/dev/null # warm both up
 measure router "$router" "$router_pid" 1 >/dev/null
 for ((round = 0; round < rounds; round++)); do
