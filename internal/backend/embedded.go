@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 
 	"motley/internal/engine"
@@ -25,7 +26,12 @@ func NewEmbedded(models map[string]engine.Model, name string) *Embedded {
 }
 
 // Run implements Backend. A panic of the engine fails the batch with Server.
+//
+// It lets every other goroutine that is ready go first: an execution holds a
+// CPU for milliseconds, and requests that have been read but not queued by
+// then would miss the next batch.
 func (b *Embedded) Run(ctx context.Context, model string, calls []*Call) error {
+	runtime.Gosched()
 	m, ok := b.models[model]
 	if !ok {
 		return &Error{Class: Server, Status: 502, Message: fmt.Sprintf("the embedded worker has no model %q", model)}
