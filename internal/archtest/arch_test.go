@@ -22,15 +22,19 @@ const module = "motley/"
 // here, and to docs/architecture.md, with its place in the house.
 var allowed = map[string][]string{
 	"cmd/router":                   {"internal/app", "internal/config"},
-	"cmd/bench":                    {"internal/app", "internal/config", "internal/bench"},
+	"cmd/bench":                    {"internal/bench", "internal/config"},
 	"configs":                      {},
 	"internal/archtest":            {},
 	"internal/mono":                {},
 	"internal/oip":                 {},
 	"internal/oip/oiptest":         {},
 	"internal/pool":                {"internal/mono"},
-	"internal/dispatch":            {"internal/mono", "internal/pool"},
-	"internal/sim":                 {"internal/dispatch", "internal/mono", "internal/pool"},
+	"internal/fluid":               {},
+	"internal/match":               {},
+	"internal/workload":            {"internal/mono"},
+	"internal/dispatch":            {"internal/fluid", "internal/match", "internal/mono", "internal/pool"},
+	"internal/planner":             {"internal/fluid", "internal/pool"},
+	"internal/sim":                 {"internal/dispatch", "internal/mono", "internal/planner", "internal/pool", "internal/workload"},
 	"internal/engine":              {"internal/oip"},
 	"internal/engine/ort":          {"internal/engine", "internal/oip"},
 	"internal/backend":             {"internal/engine", "internal/oip", "internal/pool"},
@@ -40,14 +44,17 @@ var allowed = map[string][]string{
 	"internal/config":              {"configs", "internal/oip", "internal/pool"},
 	"internal/app": {
 		"internal/backend", "internal/config", "internal/dispatch", "internal/engine", "internal/engine/ort",
-		"internal/live", "internal/oip", "internal/pool", "internal/router",
+		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/router", "internal/sim", "internal/workload",
+	},
+	"internal/bench": {
+		"configs", "internal/config", "internal/dispatch", "internal/mono", "internal/planner", "internal/pool", "internal/sim", "internal/workload",
 	},
 }
 
 // pure are the packages whose decisions must be repeatable.
 var pure = []string{
-	"internal/mono", "internal/oip", "internal/pool", "internal/planner", "internal/dispatch",
-	"internal/earlyexit", "internal/workload", "internal/sim",
+	"internal/mono", "internal/oip", "internal/pool", "internal/fluid", "internal/match", "internal/planner",
+	"internal/dispatch", "internal/earlyexit", "internal/workload", "internal/sim",
 }
 
 // impure are imports that a pure package may not have.
