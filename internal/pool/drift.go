@@ -9,6 +9,9 @@ type drift struct {
 	deviation float64 // running root mean square of the logarithms
 	fast      float64 // running mean over about driftSpan batches
 	streak    int     // consecutive batches over the limit, negative below it
+	off       bool    // a drift is under way
+
+	drifts, replacements int // how many there were
 }
 
 // verdict is what drift makes of one batch.
@@ -54,13 +57,22 @@ func (d *drift) judge(logRatio, familiar float64) (held float64, v verdict) {
 		d.streak = 0
 	}
 	if d.streak >= driftStreak || d.streak <= -driftStreak {
-		d.streak, d.fast = 0, 0
+		d.streak, d.fast, d.off = 0, 0, false
+		d.replacements++
 		return logRatio, replaced
 	}
 	d.fast += (held - d.fast) / driftSpan
 	standardError := d.deviation / math.Sqrt(2*driftSpan)
-	if math.Abs(d.fast) > max(driftLeast, driftSigmas*standardError) {
+	least := max(driftLeast, driftSigmas*standardError)
+	if math.Abs(d.fast) > least {
+		if !d.off {
+			d.drifts++
+		}
+		d.off = true
 		return held, drifting
+	}
+	if math.Abs(d.fast) < least/2 { // one drift that wavers is still one
+		d.off = false
 	}
 	d.deviation = math.Sqrt(d.deviation*d.deviation + (held*held-d.deviation*d.deviation)/64)
 	return held, steady

@@ -65,6 +65,8 @@ func (p *Profile) begin(y float64) {
 		p.q = defaultQ
 	}
 	p.shift = newDrift()
+	p.like = nil
+	p.reindex()
 }
 
 // unit is the regressor of the law at n: the measured mean, interpolated, or
@@ -143,4 +145,5 @@ func (p *Profile) refresh() {
 		bound = max(bound, mean*max(spread, floor))
 		k.mean, k.bound = mean, bound
 	}
+	p.slopes()
 }

@@ -37,6 +37,9 @@ type Profile struct {
 	shift drift   // what tells a change from noise
 	ratio spread  // what the batches took, relative to the mean
 	q     float64 // the probability that the knots' bounds are for
+
+	index []uint16 // see lookup.go
+	like  *Profile // what serves until something is known; see prior.go
 }
 
 // Point is one measured batch size.
@@ -55,6 +58,9 @@ type knot struct {
 	w, r  float64 // weight and weighted sum of the ratios observed near here
 	mean  float64
 	bound float64 // for Profile.q
+
+	inverse           float64 // 1 over the items to the next knot
+	meanPer, boundPer float64 // per item, on the way to the next knot
 }
 
 // line is fixed + perUnit·x.
@@ -101,6 +107,7 @@ func NewProfile(points []Point) (*Profile, error) {
 		p.knots = append(p.knots, k)
 	}
 	p.seeded = true
+	p.reindex()
 	p.table = fitPoints(sorted)
 	p.shift = newDrift()
 	if spreads > 0 {
@@ -139,6 +146,22 @@ func (p *Profile) Settled() bool { return p.seeded || p.seen >= settledAfter }
 // count.
 func (p *Profile) Samples() int { return p.seen }
 
+// Drifts returns how often batches, all told, began to lie off the estimate,
+// so that it was left to fade quickly, and how often several in a row lay so
+// far off that what was known was dropped.
+func (p *Profile) Drifts() (drifts, replacements int) { return p.shift.drifts, p.shift.replacements }
+
+// Clone returns a copy that shares nothing with the profile.
+func (p *Profile) Clone() *Profile {
+	c := *p
+	c.knots = slices.Clone(p.knots)
+	c.index = slices.Clone(p.index)
+	if p.like != nil {
+		c.like = p.like.Clone()
+	}
+	return &c
+}
+
 // Affine returns the law fixed + perItem·n behind the extrapolation. Both are
 // 0 when nothing is known.
 func (p *Profile) Affine() (fixed, perItem time.Duration) {
@@ -157,9 +180,12 @@ func (p *Profile) affine() line {
 }
 
 // Mean estimates the mean latency of a batch of n items; n below 1 counts as
-// 1. 0 when nothing is known. It never falls as n grows.
+// 1. 0 when nothing is known or supposed. It never falls as n grows.
 func (p *Profile) Mean(n int) time.Duration {
 	if len(p.knots) == 0 {
+		if p.like != nil {
+			return p.like.Mean(n)
+		}
 		return 0
 	}
 	mean, _ := p.estimate(n)
@@ -168,10 +194,13 @@ func (p *Profile) Mean(n int) time.Duration {
 
 // Bound estimates the latency that a batch of n items stays under with
 // probability q, 0 < q < 1; q is held to 0.001 … 0.999. 0 when nothing is
-// known. It never falls as n grows, and is at least Mean for q ≥ 0.5. Asking
+// known or supposed. It never falls as n grows, and is at least Mean for q ≥ 0.5. Asking
 // for another q than the last time costs as much as an Observe.
 func (p *Profile) Bound(n int, q float64) time.Duration {
 	if len(p.knots) == 0 {
+		if p.like != nil {
+			return p.like.Bound(n, q)
+		}
 		return 0
 	}
 	if q != p.q {
@@ -187,54 +216,4 @@ func (p *Profile) Bound(n int, q float64) time.Duration {
 	}
 	_, bound := p.estimate(n)
 	return toDuration(bound)
-}
-
-// estimate reads the broken line at n.
-func (p *Profile) estimate(n int) (mean, bound float64) {
-	n = max(n, 1)
-	k := p.knots
-	i := p.above(n)
-	switch {
-	case i == 0:
-		// Down from the first knot by the law, but not through zero.
-		first := &k[0]
-		slope := min(p.affine().per, first.mean/float64(first.n))
-		mean = first.mean - slope*float64(first.n-n)
-		return mean, mean * (first.bound / first.mean)
-	case i == len(k):
-		last := &k[i-1]
-		mean = last.mean + p.affine().per*float64(n-last.n)
-		return mean, mean * (last.bound / last.mean)
-	}
-	lo, hi := &k[i-1], &k[i]
-	t := float64(n-lo.n) / float64(hi.n-lo.n)
-	// Rounding must not lift the line over its end, nor the mean over the bound.
-	mean = min(lo.mean+t*(hi.mean-lo.mean), hi.mean)
-	bound = min(lo.bound+t*(hi.bound-lo.bound), hi.bound)
-	if p.q >= 0.5 {
-		bound = max(bound, mean)
-	}
-	return mean, bound
-}
-
-// above returns the index of the first knot above n: 0 … len(knots).
-func (p *Profile) above(n int) int {
-	lo, hi := 0, len(p.knots)
-	for lo < hi {
-		mid := int(uint(lo+hi) / 2)
-		if p.knots[mid].n <= n {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
-}
-
-// longest keeps estimates clear of the overflow of time.Duration, sums of
-// some included.
-const longest = float64(1000 * time.Hour)
-
-func toDuration(ns float64) time.Duration {
-	return time.Duration(math.Round(min(ns, longest)))
 }
