@@ -1,0 +1,199 @@
+package sim
+
+import (
+	"time"
+
+	"motley/internal/dispatch"
+	"motley/internal/mono"
+)
+
+// driver is one run. Its tables are dense and are kept for the next run, so
+// that an event allocates nothing.
+type driver struct {
+	cfg      Config
+	core     *dispatch.Core
+	ids      dispatch.IDs
+	heap     events
+	seq      uint64
+	arrivals []Arrival
+	next     int   // the arrival that comes next
+	arrival  []int // by RequestID.Index of a live request: which arrival it is
+	live     int   // requests
+	items    []int // by the low 32 bits of the BatchID of what runs
+	running  int   // batches
+	actions  []dispatch.Action
+	sizes    []int
+	result   Result
+}
+
+// Run carries out the experiment until every request has ended. Arrivals are
+// sorted by At.
+func Run(cfg Config, arrivals []Arrival) (Result, error) { return new(driver).run(cfg, arrivals) }
+
+func (d *driver) run(cfg Config, arrivals []Arrival) (Result, error) {
+	core, err := dispatch.New(cfg.Core)
+	if err != nil {
+		return Result{}, err
+	}
+	d.cfg, d.core, d.arrivals = cfg, core, arrivals
+	d.ids = dispatch.IDs{}
+	d.heap, d.seq, d.next, d.live, d.running, d.result = d.heap[:0], 0, 0, 0, 0, Result{}
+	for i := range cfg.Changes {
+		d.push(event{at: cfg.Changes[i].At, kind: cfg.Changes[i].Kind, batch: dispatch.BatchID(i)})
+	}
+	for d.advance() {
+		if cfg.Stop != nil && cfg.Stop() {
+			break
+		}
+	}
+	d.result.Counts = core.Counts()
+	d.cfg, d.core, d.arrivals = Config{}, nil, nil
+	return d.result, nil
+}
+
+// advance takes the next event, or reports that there is none that matters.
+func (d *driver) advance() bool {
+	at := d.core.NextDeadline()
+	source := 0 // a tick
+	if len(d.heap) > 0 && d.heap[0].at <= at {
+		at, source = d.heap[0].at, 1
+	}
+	if d.next < len(d.arrivals) {
+		if a := d.arrivals[d.next].At; a < at || a == at && source == 0 {
+			at, source = a, 2
+		}
+	}
+	if at == mono.Never || (source == 1 && d.live == 0 && d.next == len(d.arrivals) && d.running == 0) {
+		return false
+	}
+	switch source {
+	case 0:
+		d.step(dispatch.Event{At: at, Kind: dispatch.Tick})
+	case 1:
+		d.happen(d.heap.pop())
+	case 2:
+		d.arrive()
+	}
+	return true
+}
+
+// happen steps the core with an entry of the heap.
+func (d *driver) happen(e event) {
+	if e.kind != dispatch.Finish && e.kind != dispatch.Fail {
+		d.step(d.cfg.Changes[e.batch])
+		return
+	}
+	d.step(dispatch.Event{At: e.at, Kind: e.kind, Fault: e.fault, Batch: e.batch})
+}
+
+func (d *driver) push(e event) {
+	d.seq++
+	e.seq = d.seq
+	d.heap.push(e)
+}
+
+func (d *driver) arrive() {
+	a := &d.arrivals[d.next]
+	id := d.ids.New()
+	for int(id.Index()) >= len(d.arrival) {
+		d.arrival = append(d.arrival, 0)
+	}
+	d.arrival[id.Index()] = d.next
+	d.live++
+	d.next++
+	timeout := a.Timeout
+	if timeout == 0 {
+		timeout = d.core.ModelConfig(a.Model).QoS
+	}
+	d.step(dispatch.Event{
+		At: a.At, Kind: dispatch.Arrive, Request: id, Model: a.Model, Size: a.Size,
+		Deadline: a.At.Add(timeout), Priority: a.Priority, MergeKey: a.MergeKey,
+	})
+}
+
+func (d *driver) step(ev dispatch.Event) {
+	items := 0
+	if ev.Kind == dispatch.Finish || ev.Kind == dispatch.Fail {
+		items = d.items[uint32(ev.Batch)]
+		d.running--
+	}
+	d.actions = d.core.Step(ev, d.actions[:0])
+	if d.cfg.Trace != nil {
+		d.cfg.Trace(ev, d.actions)
+	}
+	for i := range d.actions {
+		a := &d.actions[i]
+		switch a.Kind {
+		case dispatch.Start:
+			d.start(ev.At, a)
+		case dispatch.Answer, dispatch.Reject, dispatch.GiveUp:
+			d.end(ev.At, a, items)
+		case dispatch.CancelBatch:
+			d.abort(ev.At, a.Batch)
+		}
+	}
+}
+
+func (d *driver) start(at mono.Time, a *dispatch.Action) {
+	d.sizes = d.sizes[:0]
+	items := 0
+	for _, id := range a.Requests {
+		n := d.arrivals[d.arrival[id.Index()]].Size
+		d.sizes = append(d.sizes, n)
+		items += n
+	}
+	o := d.cfg.Serve(Execution{At: at, Worker: a.Worker, Model: a.Model, Items: items, Sizes: d.sizes})
+	e := event{at: at.Add(o.Took), kind: dispatch.Finish, batch: a.Batch}
+	if o.Fault != 0 {
+		e.kind, e.fault = dispatch.Fail, o.Fault
+	}
+	slot := int(uint32(a.Batch))
+	for slot >= len(d.items) {
+		d.items = append(d.items, 0)
+	}
+	d.items[slot] = items
+	d.running++
+	d.result.Batches++
+	d.result.Items += items
+	d.result.Busy += o.Took
+	d.push(e)
+}
+
+// abort ends an execution that the core gave up, at once.
+func (d *driver) abort(at mono.Time, id dispatch.BatchID) {
+	for i := range d.heap {
+		e := &d.heap[i]
+		if (e.kind == dispatch.Finish || e.kind == dispatch.Fail) && e.batch == id {
+			d.result.Busy -= e.at.Sub(at)
+			e.at, e.kind, e.fault = at, dispatch.Fail, dispatch.NoFault
+			d.heap.up(i) // it can only come earlier, or change its kind at the same instant
+			d.heap.down(i)
+			return
+		}
+	}
+	panic("BUG: an execution is given up that does not run")
+}
+
+func (d *driver) end(at mono.Time, a *dispatch.Action, items int) {
+	i := d.arrival[a.Request.Index()]
+	d.live--
+	d.ids.Free(a.Request)
+	d.result.Ended = at
+	if d.cfg.Done != nil {
+		d.cfg.Done(Ended{
+			Arrival: i, At: at, Kind: a.Kind, Reason: a.Reason, Took: at.Sub(d.arrivals[i].At), Items: items,
+		})
+	}
+}
+
+// used is the time the workers were busy up to now, executions under way
+// counted only so far.
+func (d *driver) used(now mono.Time) time.Duration {
+	busy := d.result.Busy
+	for i := range d.heap {
+		if e := &d.heap[i]; e.kind == dispatch.Finish || e.kind == dispatch.Fail {
+			busy -= max(0, e.at.Sub(now))
+		}
+	}
+	return busy
+}
