@@ -42,7 +42,7 @@ func (p *Profile) Observe(n int, took time.Duration) {
 		p.forget(driftKeep)
 		p.ratio.drop()
 	default:
-		p.ratio.add(logRatio)
+		p.ratio.add(logRatio, n)
 	}
 	if held != logRatio {
 		y = mean * math.Exp(held)
@@ -132,7 +132,13 @@ func (p *Profile) refresh() {
 	seen := float64(p.ratio.count) / 32
 	prior := 1 / (1 + seen*seen)
 	stretch := math.Sqrt2 * math.Erfinv(2*p.q-1) / 2.326
-	learned := (1 - prior) * p.ratio.quantile(p.q)
+	if ratio, fresh := p.ratio.quantile(p.q); fresh {
+		common := math.Log(ratio)
+		for i := range p.knots {
+			k := &p.knots[i]
+			k.learned = math.Exp(common * p.ratio.sizes.of(k.n))
+		}
+	}
 	floor := 0.05
 	if p.q >= 0.5 {
 		floor = 1
@@ -141,7 +147,7 @@ func (p *Profile) refresh() {
 	for i := range p.knots {
 		k := &p.knots[i]
 		mean = max(mean, p.law.at(k.u)*(k.r+knotPrior)/(k.w+knotPrior))
-		spread := learned + prior*max(0.05, 1+(k.p99-1)*stretch)
+		spread := (1-prior)*k.learned + prior*max(0.05, 1+(k.p99-1)*stretch)
 		bound = max(bound, mean*max(spread, floor))
 		k.mean, k.bound = mean, bound
 	}

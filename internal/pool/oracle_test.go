@@ -116,7 +116,8 @@ func TestAgainstMeasuredLatencies(t *testing.T) {
 		if ours > exact+0.03 {
 			t.Errorf("%s on %s: mean relative error %.1f %%, exact least squares has %.1f %%", s[0].Model, s[0].InstanceType, 100*ours, 100*exact)
 		}
-		if coverage < 0.97 || coverage > 0.999 {
+		// Bins are 2 % wide, which is much where the scatter is less than that.
+		if coverage < 0.97 || coverage > 0.9995 {
 			t.Errorf("%s on %s: the 99 %% bound covers %.2f %%", s[0].Model, s[0].InstanceType, 100*coverage)
 		}
 	}

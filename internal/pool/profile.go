@@ -59,6 +59,8 @@ type knot struct {
 	mean  float64
 	bound float64 // for Profile.q
 
+	learned float64 // ratio that a share q of batches near here stays under
+
 	inverse           float64 // 1 over the items to the next knot
 	meanPer, boundPer float64 // per item, on the way to the next knot
 }

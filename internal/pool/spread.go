@@ -3,8 +3,8 @@ package pool
 import "math"
 
 // The residual histogram: the ratio of what a batch took to its estimated
-// mean, in bins of equal width in the logarithm, from 0.28 to 46 times the
-// mean. Ratios outside go to the outermost bins.
+// mean, its logarithm divided by the width at the batch's size (see scales), in
+// bins of equal width in the logarithm, from 0.28 to 46 times the mean. Ratios outside go to the outermost bins.
 const (
 	spreadBins = 256
 	spreadStep = 0.02  // a bin is 2 % wide
@@ -24,8 +24,9 @@ type spread struct {
 	total   float64
 	unit    float64 // weight of the next sample; 0 before the first
 	count   int     // samples that ever counted
-	waiting [spreadDelay]uint8
+	waiting [spreadDelay]residual
 	queued  int // ratios in waiting, the oldest first
+	sizes   scales
 
 	// The last answer of quantile, and the count and q that it was for.
 	last      float64
@@ -37,25 +38,33 @@ type spread struct {
 // are enough of them: a scan of the bins would double the cost of learning.
 const spreadEvery = 8
 
-// add takes the logarithm of one ratio.
-func (s *spread) add(logRatio float64) {
-	// The comparisons are in floats: a conversion out of range is undefined.
-	at := (logRatio - spreadLow) / spreadStep
-	bin := uint8(min(max(at, 0), spreadBins-1))
+// residual is the logarithm of a ratio, of a batch of n items.
+type residual struct {
+	log float64
+	n   int
+}
+
+// add takes the logarithm of one ratio of a batch of n items.
+func (s *spread) add(logRatio float64, n int) {
+	now := residual{logRatio, n}
 	if s.queued < spreadDelay {
-		s.waiting[s.queued] = bin
+		s.waiting[s.queued] = now
 		s.queued++
 		return
 	}
 	s.record(s.waiting[0])
 	copy(s.waiting[:], s.waiting[1:])
-	s.waiting[spreadDelay-1] = bin
+	s.waiting[spreadDelay-1] = now
 }
 
 // drop throws the waiting ratios away.
 func (s *spread) drop() { s.queued = 0 }
 
-func (s *spread) record(bin uint8) {
+func (s *spread) record(r residual) {
+	// The comparisons are in floats: a conversion out of range is undefined.
+	at := (r.log/s.sizes.of(r.n) - spreadLow) / spreadStep
+	bin := uint8(min(max(at, 0), spreadBins-1))
+	s.sizes.add(r)
 	if s.unit == 0 {
 		s.unit = 1
 	}
@@ -79,18 +88,19 @@ func (s *spread) rescale() {
 	s.unit = 1
 }
 
-// quantile returns the ratio that a share q of the samples stays under; 1
-// when there are none.
-func (s *spread) quantile(q float64) float64 {
+// quantile returns the ratio, at the common width, that a share q of the
+// samples stays under; 1 when there are none. It reports whether the answer is
+// a new one.
+func (s *spread) quantile(q float64) (ratio float64, fresh bool) {
 	if s.total == 0 {
-		return 1
+		return 1, true
 	}
-	fresh := s.count - s.lastCount
-	if q == s.lastQ && (fresh == 0 || fresh < spreadEvery && s.count > 100) {
-		return s.last
+	late := s.count - s.lastCount
+	if q == s.lastQ && (late == 0 || late < spreadEvery && s.count > 100) {
+		return s.last, false
 	}
 	s.last, s.lastQ, s.lastCount = s.scan(q), q, s.count
-	return s.last
+	return s.last, true
 }
 
 func (s *spread) scan(q float64) float64 {
