@@ -15,7 +15,7 @@ type Allowed struct {
 // How closely Allowable looks.
 const (
 	tolerance = 1.005 // the ratio of a rate that fails to one that holds
-	lowest    = 1e-4  // of the pool's capacity: below it the search gives up
+	lowest    = 1e-5  // of the rate at the start: below it the search gives up
 )
 
 // Allowable finds the allowable throughput: the highest rate at which, for
@@ -28,14 +28,13 @@ const (
 // where one of them holds. It is deterministic.
 func (r *Runner) Allowable(start float64) (Allowed, error) {
 	s := search{r: r}
-	capacity := r.Capacity()
 	if !(start > 0) {
-		start = 0.7 * capacity
+		start = 0.7 * r.Capacity()
 	}
-	if !(start > 0) {
+	if start == 0 { // no worker meets the QoS at any batch size
 		return Allowed{}, nil
 	}
-	low, high := s.bracket(start, capacity*lowest)
+	low, high := s.bracket(start, start*lowest)
 	if low > 0 {
 		low = s.bisect(low, high)
 		for step := 1; step <= 2 && s.err == nil; step++ {

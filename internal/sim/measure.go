@@ -186,6 +186,9 @@ func (r *Runner) draw(rate float64, seed uint64) error {
 	r.arrivals = r.arrivals[:0]
 	for range r.x.Requests {
 		a := Arrival{At: source.Next()}
+		if a.At == mono.Never {
+			return fmt.Errorf("cannot run experiment: at %v requests/s it outlasts the clock", rate)
+		}
 		if len(r.shares) > 1 {
 			for u := models.Float64(); r.shares[a.Model] <= u; {
 				a.Model++

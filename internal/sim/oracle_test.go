@@ -113,6 +113,11 @@ func TestKieferWolfowitz(t *testing.T) {
 // away, no worker stands idle while a request waits.
 func TestWorkConservation(t *testing.T) {
 	for _, policy := range dispatch.Policies() {
+		if p, err := dispatch.NewPolicy(policy, 1); err != nil {
+			t.Fatal(err)
+		} else if p.Traits().Waits {
+			continue
+		}
 		const workers = 4
 		arrivals := poisson(rand.New(rand.NewPCG(4, 4)), 5000, 2*ms)
 		for i := range arrivals {
