@@ -82,9 +82,13 @@ func fitPoints(points []Point) line {
 	return s.solve(false, 0)
 }
 
-// exact is the plain solution, of at least two different x.
+// exact is the plain solution, of at least two different x; all per item where
+// they are too close to tell.
 func (s *sums) exact() line {
 	det := s.w*s.xx - s.x*s.x
+	if !(det > 1e-13*s.w*s.xx) {
+		return line{0, s.xy / s.xx}
+	}
 	f := (s.y*s.xx - s.x*s.xy) / det
 	p := (s.w*s.xy - s.x*s.y) / det
 	switch {

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"bytes"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -219,6 +220,11 @@ func FuzzProfileShape(f *testing.F) {
 			p.Observe(1+r.IntN(1<<r.IntN(30)), time.Duration(r.Int64N(1<<(1+r.IntN(62)))))
 		}
 		checkShape(t, p)
+		again, err := LoadProfiles(bytes.NewReader(save(t, []Learned{{"m", "t", p}})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameEstimates(t, "saved and loaded", p, again[0].Profile)
 	})
 }
 
