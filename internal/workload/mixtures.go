@@ -42,11 +42,10 @@ func (t *tally) continuous(weight float64, cdf func(float64) float64) {
 // between is continuous for the part of the law above low and up to high.
 func (t *tally) between(weight, low, high float64, cdf func(float64) float64) {
 	step := max(1, t.round)
-	below := 0.0 // the mass up to n−step
-	n := step
-	if low > 0 {
-		below = cdf(low)
-		n = (int(low)/step + 1) * step
+	n := (int(low)/step + 1) * step
+	below := cdf(low) // the mass up to n−step
+	if low == 0 && below > 0 {
+		t.add(0, weight*below) // of a law that knows sizes under 0
 	}
 	for ; ; n += step {
 		last := float64(n) >= high || n >= t.high
