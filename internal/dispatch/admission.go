@@ -26,7 +26,7 @@ func (c *Core) admit(m *model, r *request) Reason {
 		}
 		return TooLarge
 	}
-	if r.deadline != mono.Never && c.predictFinish(m, r) > r.deadline && !c.trial(m, r) {
+	if !c.traits.Late && !c.traits.Plans && r.deadline != mono.Never && c.predictFinish(m, r) > r.deadline && !c.trial(m, r) {
 		return Deadline
 	}
 	return 0

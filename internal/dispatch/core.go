@@ -19,11 +19,12 @@ type Core struct {
 	freed    []uint32  // batch slots to use again
 	timers   timers
 	turn     Turn
-	fifo     bool
+	traits   Traits // of the policy
 	seq      uint64
 	waiting  int // over all models
 	counts   Counts
 	out      []Action
+	wake     mono.Time // when the policy wants to be asked again at the latest
 }
 
 // Counts are totals since the start. At every instant Arrived = Answered +
@@ -39,6 +40,7 @@ type model struct {
 	id     pool.ModelID
 	queue  queue
 	flying int // requests in flight
+	demand demand
 	groups []group
 	up     int // workers that serve it and are up
 	coming int // workers that serve it and are starting
@@ -116,7 +118,7 @@ func New(cfg Config) (*Core, error) {
 	if cfg.Hang == 0 {
 		cfg.Hang = 30 * time.Second
 	}
-	c := &Core{cfg: cfg, fifo: cfg.Policy.Order() == ByArrival}
+	c := &Core{cfg: cfg, traits: cfg.Policy.Traits(), wake: mono.Never}
 	c.turn.c = c
 	c.timers.where = c.timerMoved
 	for i, m := range cfg.Models {
@@ -188,6 +190,7 @@ func (c *Core) Step(ev Event, dst []Action) []Action {
 		c.arrive(ev)
 	}
 	c.fire()
+	c.wake = mono.Never
 	if c.waiting > 0 {
 		c.cfg.Policy.Dispatch(&c.turn)
 	}
@@ -200,7 +203,7 @@ func (c *Core) Step(ev Event, dst []Action) []Action {
 
 // NextDeadline is when the core must be stepped again (with a Tick, if nothing
 // else happens before), or mono.Never.
-func (c *Core) NextDeadline() mono.Time { return c.timers.next() }
+func (c *Core) NextDeadline() mono.Time { return min(c.timers.next(), c.wake) }
 
 // Now is the instant of the last step.
 func (c *Core) Now() mono.Time { return c.now }

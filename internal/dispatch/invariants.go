@@ -69,7 +69,7 @@ func (c *Core) checkWorker(id pool.WorkerID) {
 		for _, m := range b.members {
 			if m != gone {
 				wanted++
-				if r := &c.requests[m]; b.started == c.now && r.deadline < c.now {
+				if r := &c.requests[m]; b.started == c.now && r.deadline < c.now && !c.traits.Late {
 					bug(9, "request %d was started after its deadline", r.id)
 				}
 			}
@@ -110,7 +110,7 @@ func (c *Core) checkQueue(m *model) {
 // checkIdle holds the promise that no free worker that could answer in time
 // stands beside the first waiting request.
 func (c *Core) checkIdle(m *model) {
-	if m.queue.len() == 0 {
+	if m.queue.len() == 0 || c.traits.Waits {
 		return
 	}
 	r := &c.requests[m.queue.at(0).slot]

@@ -1,14 +1,32 @@
 package dispatch
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Policy decides what starts now. It is called after every event while
 // requests wait, and calls Turn.Start for each batch that is to start; what it
 // leaves alone stays queued until the next event or timer.
 type Policy interface {
 	Name() string
-	Order() Order
+	Traits() Traits
 	Dispatch(t *Turn)
+}
+
+// Traits say what a policy leaves to the core and what it promises.
+type Traits struct {
+	Order Order
+	// Late: requests are served however late they are, and none is turned away
+	// for want of time, as the published baselines do.
+	Late bool
+	// Plans: the policy itself turns away what it cannot place in time; the
+	// core's own estimate at arrival is not asked.
+	Plans bool
+	// Waits: a free worker may stand beside a waiting request that it could
+	// answer in time (invariant 5 is not promised).
+	Waits bool
 }
 
 // Order is how a policy wants its queues sorted, within one priority.
@@ -21,7 +39,9 @@ const (
 )
 
 // Policies lists the names that NewPolicy takes, the default first.
-func Policies() []string { return []string{"least-load", "fcfs", "p2c"} }
+func Policies() []string {
+	return []string{"least-load", "fcfs", "p2c", "size-threshold", "clockwork", "kairos"}
+}
 
 // NewPolicy returns the policy of that name, in its initial state. seed feeds
 // the ones that draw lots.
@@ -33,6 +53,19 @@ func NewPolicy(name string, seed uint64) (Policy, error) {
 		return fcfs{}, nil
 	case "p2c":
 		return newP2C(seed), nil
+	case "kairos":
+		return &kairos{}, nil
+	case "clockwork":
+		return &clockwork{}, nil
+	case "size-threshold":
+		return &sizeThreshold{}, nil
+	}
+	if n, ok := strings.CutPrefix(name, "size-threshold="); ok {
+		items, err := strconv.Atoi(n)
+		if err != nil || items < 1 {
+			return nil, fmt.Errorf("unknown policy %q: the threshold must be a positive number of items", name)
+		}
+		return &sizeThreshold{items: items}, nil
 	}
 	return nil, fmt.Errorf("unknown policy %q: want one of %v", name, Policies())
 }

@@ -6,8 +6,8 @@ import "motley/internal/pool"
 // order, that can take it, one request at a time: what a plain queue does.
 type fcfs struct{}
 
-func (fcfs) Name() string { return "fcfs" }
-func (fcfs) Order() Order { return ByArrival }
+func (fcfs) Name() string   { return "fcfs" }
+func (fcfs) Traits() Traits { return Traits{Order: ByArrival, Late: true} }
 
 func (fcfs) Dispatch(t *Turn) {
 	t.rounds(func(m pool.ModelID, i int) bool {

@@ -8,8 +8,8 @@ import "motley/internal/pool"
 // workers are free nothing waits, so batches grow only as the pool fills up.
 type leastLoad struct{}
 
-func (*leastLoad) Name() string { return "least-load" }
-func (*leastLoad) Order() Order { return ByDeadline }
+func (*leastLoad) Name() string   { return "least-load" }
+func (*leastLoad) Traits() Traits { return Traits{} }
 
 func (*leastLoad) Dispatch(t *Turn) {
 	t.rounds(func(m pool.ModelID, i int) bool {

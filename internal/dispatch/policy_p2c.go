@@ -13,8 +13,8 @@ type p2c struct{ rng *rand.Rand }
 
 func newP2C(seed uint64) *p2c { return &p2c{rng: rand.New(rand.NewPCG(seed, 0x70326332))} }
 
-func (*p2c) Name() string { return "p2c" }
-func (*p2c) Order() Order { return ByDeadline }
+func (*p2c) Name() string   { return "p2c" }
+func (*p2c) Traits() Traits { return Traits{} }
 
 func (p *p2c) Dispatch(t *Turn) {
 	t.rounds(func(m pool.ModelID, i int) bool {

@@ -27,7 +27,7 @@ func (c *Core) arrive(ev Event) {
 	}
 	c.seq++
 	due := ev.Deadline
-	if c.fifo {
+	if c.traits.Order == ByArrival {
 		due = c.now
 	}
 	*r = request{
@@ -35,6 +35,7 @@ func (c *Core) arrive(ev Event) {
 		key: ev.MergeKey, failedOn: -1, timer: -1,
 		entry: entry{due: due, seq: c.seq, priority: int32(ev.Priority), slot: slot},
 	}
+	m.demand.add(c.now, ev.Size)
 	if reason := c.admit(m, r); reason != 0 {
 		c.counts.Rejected++
 		c.emit(Action{Kind: Reject, Request: ev.Request, Model: ev.Model, Reason: reason})
@@ -49,7 +50,20 @@ func (c *Core) enqueue(slot uint32) {
 	r.state = queued
 	m.queue.insert(r.entry, r.size)
 	c.waiting++
-	c.timers.set(c.latestStart(m, r).Add(1), requestTimer, slot)
+	c.timers.set(c.callAt(m, r), requestTimer, slot)
+}
+
+// callAt is when a waiting request is looked at again: when its latest start
+// is over; under a policy that serves late requests too when its deadline is,
+// and then every QoS target again, lest it wait for workers that never come.
+func (c *Core) callAt(m *model, r *request) mono.Time {
+	if !c.traits.Late {
+		return c.latestStart(m, r).Add(1)
+	}
+	if r.deadline < c.now {
+		return c.now.Add(m.QoS)
+	}
+	return r.deadline.Add(1)
 }
 
 // dequeue takes a waiting request out of its queue; its state is the caller's
@@ -69,14 +83,17 @@ func (c *Core) dequeue(slot uint32) {
 func (c *Core) lastCall(slot uint32) {
 	r := &c.requests[slot]
 	m := &c.models[r.model]
-	if at := c.latestStart(m, r); at >= c.now {
-		c.timers.set(at.Add(1), requestTimer, slot)
+	if c.traits.Late && r.size <= m.largest() || c.latestStart(m, r) >= c.now {
+		c.timers.set(c.callAt(m, r), requestTimer, slot)
 		return
 	}
 	c.dequeue(slot)
 	reason := Deadline
-	if m.up == 0 {
+	switch {
+	case m.up == 0:
 		reason = NoWorker
+	case c.traits.Late:
+		reason = TooLarge
 	}
 	c.drop(r, reason)
 }
@@ -174,7 +191,7 @@ func (c *Core) retry(slot uint32, on pool.WorkerID, fault Fault, merged bool) {
 // latestStart is the last instant at which some up worker that is idle then
 // would still make the request's deadline.
 func (c *Core) latestStart(m *model, r *request) mono.Time {
-	if r.deadline == mono.Never {
+	if r.deadline == mono.Never || c.traits.Late && r.size <= m.largest() {
 		return mono.Never
 	}
 	if c.lockedOut(m, r) {

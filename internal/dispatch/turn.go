@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"sort"
 	"time"
 
 	"motley/internal/mono"
@@ -73,6 +74,32 @@ func (t *Turn) rounds(try func(m pool.ModelID, i int) bool) {
 	}
 }
 
+// oldest appends to dst the first n waiting requests over all models, in the
+// order of their queues taken together.
+func (t *Turn) oldest(dst []uint32, n int) []uint32 {
+	t.cursors = t.cursors[:0]
+	for range t.c.models {
+		t.cursors = append(t.cursors, 0)
+	}
+	for ; n > 0; n-- {
+		var first entry
+		best := -1
+		for m := range t.c.models {
+			if q := &t.c.models[m].queue; t.cursors[m] < q.len() {
+				if e := q.at(t.cursors[m]); best < 0 || e.before(first) {
+					first, best = e, m
+				}
+			}
+		}
+		if best < 0 {
+			return dst
+		}
+		t.cursors[best]++
+		dst = append(dst, first.slot)
+	}
+	return dst
+}
+
 // share is how many of the waiting requests from the i-th on one batch may
 // take, so that every free worker gets some.
 func (t *Turn) share(m pool.ModelID, i int) int {
@@ -90,7 +117,13 @@ func (t *Turn) fits(m *model, g *group, n int, deadline mono.Time) bool {
 // request: it would make the deadline, or too little is known of it to say
 // no, or a trial is due.
 func (t *Turn) takes(m *model, g *group, r *request) bool {
-	if g.free == 0 || r.size > g.maxItems || t.c.now > r.deadline {
+	if g.free == 0 || r.size > g.maxItems {
+		return false
+	}
+	if t.c.traits.Late {
+		return true
+	}
+	if t.c.now > r.deadline {
 		return false
 	}
 	return !g.profile.Settled() || t.fits(m, g, r.size, r.deadline) || t.c.trialDue(g) && t.c.lockedOut(m, r)
@@ -176,6 +209,23 @@ func (t *Turn) gather(m pool.ModelID, g *group, w pool.WorkerID, i, limit int) [
 		t.picks = append(t.picks, r.entry.slot)
 	}
 	return t.picks
+}
+
+// mergeable reports whether r may join the batch of lead.
+func mergeable(lead, r *request) bool {
+	return lead.model == r.model && lead.key != 0 && lead.key == r.key && !lead.alone && !r.alone
+}
+
+// reject turns a waiting request away: no worker can answer it in time.
+func (t *Turn) reject(slot uint32) {
+	t.c.dequeue(slot)
+	t.c.drop(&t.c.requests[slot], Deadline)
+}
+
+// sizeWithin is the largest batch, up to most items, whose mean latency on the
+// group is at most limit; at least 1.
+func sizeWithin(g *group, most int, limit time.Duration) int {
+	return max(1, sort.Search(most, func(n int) bool { return g.profile.Mean(n+1) > limit }))
 }
 
 // Start runs the waiting requests in slots together on worker w.

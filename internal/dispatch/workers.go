@@ -106,6 +106,19 @@ func (w *worker) limit(m pool.ModelID) int {
 	return 0
 }
 
+// endsAt is when a slot of the worker is predicted to be free by what it was
+// started with; past or present when one is.
+func (c *Core) endsAt(w *worker) mono.Time {
+	if len(w.running) < w.Concurrency {
+		return c.now
+	}
+	first := mono.Never
+	for _, s := range w.running {
+		first = min(first, c.batches[s].ends)
+	}
+	return first
+}
+
 // left estimates how long until the worker has a slot free: 0 when it has one.
 // An execution that is over its estimate is taken to need a tenth of it more.
 func (c *Core) left(w *worker) time.Duration {

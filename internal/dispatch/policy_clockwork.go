@@ -1,0 +1,123 @@
+package dispatch
+
+import (
+	"motley/internal/mono"
+	"motley/internal/pool"
+)
+
+// clockwork is the scheduling of Clockwork (Gujarati et al., OSDI 2020): every
+// worker has a queue of its own; a request joins the one where it is predicted
+// to finish first, and is turned away when even that is too late. A free worker
+// runs the first of its queue with as many behind it as keep all deadlines.
+type clockwork struct {
+	assigned []assignment // by request slot
+	ready    []mono.Time  // by worker: when what it has been given is done
+	queues   [][]uint32   // by worker, in the order in which they are to run
+	slots    []uint32
+	refused  []uint32
+	gathered []uint32
+}
+
+// assignment binds a request to a worker. The id tells a later user of the
+// same slot from it.
+type assignment struct {
+	id     RequestID
+	worker pool.WorkerID
+}
+
+func (*clockwork) Name() string { return "clockwork" }
+
+func (*clockwork) Traits() Traits { return Traits{Order: ByArrival, Plans: true, Waits: true} }
+
+func (p *clockwork) Dispatch(t *Turn) {
+	p.ready, p.queues = p.ready[:0], p.queues[:0]
+	for i := range t.c.workers {
+		w := &t.c.workers[i]
+		p.ready = append(p.ready, max(t.c.now, t.c.endsAt(w)))
+		if i < cap(p.queues) {
+			p.queues = p.queues[:i+1]
+			p.queues[i] = p.queues[i][:0]
+		} else {
+			p.queues = append(p.queues, nil)
+		}
+	}
+	p.refused = p.refused[:0]
+	p.slots = t.oldest(p.slots[:0], t.c.waiting)
+	for _, slot := range p.slots {
+		p.assign(t, slot)
+	}
+	for _, slot := range p.refused {
+		t.reject(slot)
+	}
+	for i := range p.queues {
+		if len(p.queues[i]) > 0 && t.c.workers[i].free {
+			t.start(pool.WorkerID(i), p.gather(t, pool.WorkerID(i)))
+		}
+	}
+}
+
+// assign puts the request into the queue that it has, or gives it one.
+func (p *clockwork) assign(t *Turn, slot uint32) {
+	r := &t.c.requests[slot]
+	for int(slot) >= len(p.assigned) {
+		p.assigned = append(p.assigned, assignment{})
+	}
+	a := &p.assigned[slot]
+	if a.id != r.id || a.worker < 0 || !t.c.workers[a.worker].Allows(t.c.now) || t.c.workers[a.worker].limit(r.model) < r.size {
+		*a = assignment{r.id, p.soonest(t, r)}
+	}
+	if a.worker < 0 {
+		p.refused = append(p.refused, slot)
+		return
+	}
+	w := &t.c.workers[a.worker]
+	need := t.c.models[r.model].group(w.Type).profile.Mean(r.size)
+	p.ready[a.worker] = p.ready[a.worker].Add(need)
+	p.queues[a.worker] = append(p.queues[a.worker], slot)
+}
+
+// soonest is the worker on which the request is predicted to end first, −1 if
+// none ends it in time.
+func (p *clockwork) soonest(t *Turn, r *request) pool.WorkerID {
+	m := &t.c.models[r.model]
+	best, end := pool.WorkerID(-1), mono.Never
+	for i := range m.groups {
+		g := &m.groups[i]
+		need := g.profile.Mean(r.size)
+		bound := g.profile.Bound(r.size, m.Quantile)
+		for _, id := range g.workers {
+			w := &t.c.workers[id]
+			if !w.Allows(t.c.now) || w.limit(r.model) < r.size {
+				continue
+			}
+			late := p.ready[id].Add(bound) > r.deadline && g.profile.Settled()
+			if at := p.ready[id].Add(need); !late && at < end {
+				best, end = id, at
+			}
+		}
+	}
+	return best
+}
+
+// gather is the first batch of the worker's queue.
+func (p *clockwork) gather(t *Turn, id pool.WorkerID) []uint32 {
+	q := p.queues[id]
+	lead := &t.c.requests[q[0]]
+	m := &t.c.models[lead.model]
+	g := m.group(t.c.workers[id].Type)
+	p.gathered = append(p.gathered[:0], q[0])
+	items, due := lead.size, lead.deadline
+	most := min(m.MaxBatch, t.c.workers[id].limit(m.id))
+	for _, slot := range q[1:] {
+		r := &t.c.requests[slot]
+		if !mergeable(lead, r) || items+r.size > most {
+			continue
+		}
+		if d := min(due, r.deadline); t.fits(m, g, items+r.size, d) {
+			items += r.size
+			due = d
+			p.gathered = append(p.gathered, slot)
+		}
+	}
+	return p.gathered
+}
