@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"time"
-
 	"motley/internal/dispatch"
 	"motley/internal/mono"
 )
@@ -184,16 +182,4 @@ func (d *driver) end(at mono.Time, a *dispatch.Action, items int) {
 			Arrival: i, At: at, Kind: a.Kind, Reason: a.Reason, Took: at.Sub(d.arrivals[i].At), Items: items,
 		})
 	}
-}
-
-// used is the time the workers were busy up to now, executions under way
-// counted only so far.
-func (d *driver) used(now mono.Time) time.Duration {
-	busy := d.result.Busy
-	for i := range d.heap {
-		if e := &d.heap[i]; e.kind == dispatch.Finish || e.kind == dispatch.Fail {
-			busy -= max(0, e.at.Sub(now))
-		}
-	}
-	return busy
 }
