@@ -7,18 +7,16 @@ import "math"
 func (s *Solver) improve() bool {
 	most := s.steps + 200 + 20*(s.classes+s.rows)
 	s.reprice()
-	for moved := true; moved; {
-		moved = false
-		for _, n := range s.near {
-			a, b := int(n.class), int(n.to)
-			key := s.key[a]
-			row := s.cost[a*s.types : (a+1)*s.types]
-			if s.y[b]*row[b] < s.y[key]*row[key]*(1-margin) {
-				if !s.step(a, b, most) {
-					return false
-				}
-				moved = true
+	for k := 0; k < len(s.near); k++ {
+		n := &s.near[k]
+		a, b := int(n.class), int(n.to)
+		key := s.key[a]
+		row := s.cost[a*s.types : (a+1)*s.types]
+		if s.y[b]*row[b] < s.y[key]*row[key]*(1-margin) {
+			if !s.step(a, b, most) {
+				return false
 			}
+			k = -1
 		}
 	}
 	for {
@@ -47,7 +45,7 @@ func (s *Solver) improve() bool {
 }
 
 // topShare is the share of the best gain from which on a class takes a step.
-const topShare = 0.3
+const topShare = 0.6
 
 // cheaper returns the type on which class a would cost least, if that is less
 // than on its key, and by how much that would raise the rate if all went there.
@@ -55,14 +53,10 @@ func (s *Solver) cheaper(a int) (b int, gained float64) {
 	row := s.cost[a*s.types : (a+1)*s.types]
 	key := s.key[a]
 	now := s.y[key] * row[key]
-	best, least := -1, now*(1-margin)
-	for b, y := range s.y {
-		if w := y * row[b]; w < least {
-			best, least = b, w
-		}
-	}
-	if best < 0 {
-		return best, 0
+	best := cheapest(row, s.y)
+	least := s.y[best] * row[best]
+	if !(least < now*(1-margin)) {
+		return -1, 0
 	}
 	return best, s.share[a] * (now - least)
 }
