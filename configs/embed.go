@@ -7,3 +7,9 @@ import _ "embed"
 //
 //go:embed quickstart.yaml
 var Quickstart []byte
+
+// KairosProfiles is profiles/kairos.csv: what bench runs on without -profiles
+// and -samples.
+//
+//go:embed profiles/kairos.csv
+var KairosProfiles []byte

@@ -1,0 +1,187 @@
+// Command bench measures what a mix of instances carries under a policy, plans
+// mixes, and compares Motley with what was published. See `bench -h`.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"motley/internal/bench"
+)
+
+const usage = `bench: what a mix of instances carries, in a simulator that runs the router's own dispatcher.
+
+  bench sim    -model M -mix TYPE=N,… (-rate QPS | -search) [flags]   one experiment
+  bench -h                                                            print this
+
+Inputs:
+  -profiles CSV      latencies: model, instance_type, batch, mean_ms, p99_ms; the truth is log-normal
+  -samples JSONL     latencies: raw samples, from which the truth is drawn
+                     default: the built-in table of KAIROS's models ncf, rm2, wnd, mtwnd, dien
+  -prices CSV        instance_type, usd_per_h; default: KAIROS's g4dn.xlarge, c5n.2xlarge, r5n.large, t3.xlarge
+  -model NAME        required
+  -qos 25ms          latency target; default: KAIROS's for its models
+  -percentile 99     share of the requests, in %, that must be within it
+  -arrivals LAW      exponential (default), poisson-ms, constant, step:…, sine:…, burst:…, trace:FILE, counts:FILE
+  -sizes LAW         kairos (default), ribbon, fixed:N, lognormal:…, normal:…, file:FILE, histogram:FILE
+  -requests 20000    per seed
+  -seeds 3
+  -max-batch N       items that requests are merged up to; default: the largest batch that was measured
+
+Flags of sim:
+  -mix TYPE=N,…      in the order in which policies see the workers; required
+  -policy NAME       a policy (default: the router's), or all
+  -rate QPS          measure at this rate
+  -search            find the allowable throughput
+  -no-merge          requests are run one by one
+  -no-drop           nobody is turned away for want of time, as in published simulators
+  -noise SD          every execution times a log-normal variable of mean 1; normal:SD for a normal one
+  -slow TYPE,factor=1.2[,from=10s][,to=20s]        a type that is slower; may be repeated
+  -drift TYPE,per-hour=0.1                         a type that gets slower; may be repeated
+  -outage WORKER,from=10s[,to=20s][,notice=500ms]  a worker (TYPE-0, TYPE-1, …) that is lost; may be repeated
+  -speeds FILE,test=T,sku=S[,every=5m]             measured speeds of machines
+  -round 1ms         execution times are rounded to whole multiples
+
+Output:
+  -json              one JSON array and nothing else
+  -q                 no progress on stderr
+
+Exit status: 0 fine, 1 a fault, 2 wrong usage.
+`
+
+// errUsage is a command line that makes no sense; it was explained already.
+var errUsage = errors.New("wrong usage")
+
+func main() {
+	err := run(os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	case errors.Is(err, bench.ErrUsage):
+		fmt.Fprintf(os.Stderr, "bench: %v; bench -h tells what there is\n", err)
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string, stdout, stderr io.Writer) error {
+	if len(args) == 0 {
+		fmt.Fprintln(stderr, "bench: no command given; bench -h tells what there is")
+		return errUsage
+	}
+	switch args[0] {
+	case "sim":
+		return runSim(args[1:], stdout, stderr)
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(stdout, usage)
+		return nil
+	}
+	fmt.Fprintf(stderr, "bench: unknown command %q; want sim or help\n", args[0])
+	return errUsage
+}
+
+// command is a set of flags with those that every command has.
+type command struct {
+	*flag.FlagSet
+	json, quiet *bool
+}
+
+func newCommand(name string) command {
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	return command{fs, fs.Bool("json", false, ""), fs.Bool("q", false, "")}
+}
+
+// parse parses the flags. -h prints the usage and is no fault.
+func (c command) parse(args []string, stdout, stderr io.Writer) (done bool, err error) {
+	switch err := c.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, usage)
+		return true, nil
+	case err != nil:
+		fmt.Fprintf(stderr, "bench: %v; bench -h tells what there is\n", err)
+		return true, errUsage
+	}
+	if c.NArg() > 0 {
+		fmt.Fprintf(stderr, "bench: unexpected argument %q; bench -h tells what there is\n", c.Arg(0))
+		return true, errUsage
+	}
+	return false, nil
+}
+
+// output is where the command writes: every line of progress on a terminal,
+// one in 10 s elsewhere.
+func (c command) output(stdout, stderr io.Writer) bench.Output {
+	out := bench.Output{Stdout: stdout, JSON: *c.json}
+	if !*c.quiet {
+		every := 10 * time.Second
+		if isTerminal(stderr) {
+			every = 0
+		}
+		out.Progress = bench.NewProgress(stderr, every)
+	}
+	return out
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// inputs adds the flags of bench.Inputs.
+func inputs(fs *flag.FlagSet, in *bench.Inputs) {
+	fs.StringVar(&in.Profiles, "profiles", "", "")
+	fs.StringVar(&in.Samples, "samples", "", "")
+	fs.StringVar(&in.Prices, "prices", "", "")
+	fs.StringVar(&in.Model, "model", "", "")
+	fs.DurationVar(&in.QoS, "qos", 0, "")
+	fs.Float64Var(&in.Percentile, "percentile", 99, "")
+	fs.StringVar(&in.Arrivals, "arrivals", "exponential", "")
+	fs.StringVar(&in.Sizes, "sizes", "kairos", "")
+	fs.IntVar(&in.Requests, "requests", 20_000, "")
+	fs.IntVar(&in.Seeds, "seeds", 3, "")
+	fs.IntVar(&in.MaxBatch, "max-batch", 0, "")
+}
+
+// list is a flag that may be repeated.
+type list []string
+
+func (l *list) String() string { return strings.Join(*l, " ") }
+
+func (l *list) Set(s string) error {
+	*l = append(*l, s)
+	return nil
+}
+
+func runSim(args []string, stdout, stderr io.Writer) error {
+	c := newCommand("sim")
+	var s bench.Sim
+	inputs(c.FlagSet, &s.Inputs)
+	c.StringVar(&s.Mix, "mix", "", "")
+	c.StringVar(&s.Policy, "policy", bench.DefaultPolicy(), "")
+	c.Float64Var(&s.Rate, "rate", 0, "")
+	c.BoolVar(&s.Search, "search", false, "")
+	c.BoolVar(&s.Alone, "no-merge", false, "")
+	c.BoolVar(&s.Late, "no-drop", false, "")
+	c.StringVar(&s.Disturb.Noise, "noise", "", "")
+	c.Var((*list)(&s.Disturb.Slow), "slow", "")
+	c.Var((*list)(&s.Disturb.Drift), "drift", "")
+	c.Var((*list)(&s.Disturb.Outages), "outage", "")
+	c.StringVar(&s.Disturb.Speeds, "speeds", "", "")
+	c.DurationVar(&s.Disturb.Round, "round", 0, "")
+	if done, err := c.parse(args, stdout, stderr); done {
+		return err
+	}
+	return s.Run(c.output(stdout, stderr))
+}
