@@ -1,0 +1,221 @@
+package planner
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+const (
+	defaultQuantile   = 0.99
+	defaultCandidates = 20
+	// maxClasses is how many size classes the programs have, over all models:
+	// more make them slower and, since latencies bend little between two sizes
+	// that are 1/50 of the requests apart, hardly better.
+	maxClasses = 200
+	// manyWorkers is from where on another instance of a type no longer makes
+	// its batches larger.
+	manyWorkers = 64
+)
+
+// class is requests of one model and about one size.
+type class struct {
+	model    int
+	from, to int     // items
+	share    float64 // of all requests
+	items    float64 // their mean size
+}
+
+// runs is what is known of a model on a type. Times are in seconds.
+type runs struct {
+	// item is the least cost of an item in any batch within QoS, +Inf if there is
+	// none: what bounds batching.
+	item float64
+	// batch[n−1] is the largest batch to reckon with on n instances, in items, 0
+	// if there is none, and perItem[n−1] what an item costs in it. The last
+	// entry is for any number more.
+	batch   [manyWorkers]int
+	perItem [manyWorkers]float64
+}
+
+// table is the problem in numbers: what each class costs where.
+type table struct {
+	p       *Problem
+	types   int
+	classes []class
+	share   []float64 // of the classes
+	shed    float64   // the share of all requests that may be sacrificed
+	// lone is what a class costs alone in seconds, +Inf where its mean is over
+	// QoS; safe the same, +Inf where its bound is.
+	lone, safe []float64
+	runs       []runs    // models × types
+	models     []float64 // the models' shares of the requests
+	mean       []float64 // the models' mean sizes
+}
+
+func newTable(p *Problem) (*table, error) {
+	t := &table{p: p, types: len(p.Types)}
+	total := 0.0
+	for i := range p.Models {
+		total += weight(&p.Models[i])
+	}
+	for i := range p.Models {
+		m := &p.Models[i]
+		t.models = append(t.models, weight(m)/total)
+		t.shed += t.models[i] * (1 - quantile(m))
+		if err := t.addClasses(i); err != nil {
+			return nil, err
+		}
+	}
+	for i := range p.Models {
+		for j := range p.Types {
+			t.runs = append(t.runs, t.measure(i, j))
+		}
+	}
+	return t, nil
+}
+
+func weight(m *Model) float64 {
+	if m.Share == 0 {
+		return 1
+	}
+	return m.Share
+}
+
+func quantile(m *Model) float64 {
+	if m.Quantile == 0 {
+		return defaultQuantile
+	}
+	return m.Quantile
+}
+
+func maxBatch(m *Model) int {
+	if m.MaxBatch == 0 {
+		return m.Sizes[len(m.Sizes)-1]
+	}
+	return m.MaxBatch
+}
+
+// addClasses makes classes of the model's sizes, of about equal shares where
+// there are too many. What a class costs is the mean of its sizes'; a type
+// serves all of a class or none.
+func (t *table) addClasses(model int) error {
+	m := &t.p.Models[model]
+	total := 0.0
+	for _, p := range m.P {
+		total += p
+	}
+	most := max(1, maxClasses/len(t.p.Models))
+	least := 0.0
+	if len(m.Sizes) > most {
+		least = total / float64(most)
+	}
+	lone, safe := make([]float64, t.types), make([]float64, t.types)
+	var c class
+	sum := 0.0
+	for i, n := range m.Sizes {
+		p := m.P[i]
+		if p == 0 {
+			continue
+		}
+		if sum == 0 {
+			c = class{model: model, from: n}
+			clear(lone)
+			clear(safe)
+		}
+		served := false
+		for j := range t.types {
+			mean, bound := t.p.Latency(model, j, n)
+			if mean < 0 || bound < 0 {
+				return fmt.Errorf("cannot plan: Latency of %s on %s with %d items is %v (bound %v): must not be negative",
+					m.Name, t.p.Types[j].Name, n, mean, bound)
+			}
+			if mean == 0 || mean > m.QoS {
+				lone[j] = math.Inf(1)
+			} else {
+				served = true
+			}
+			if mean == 0 || max(mean, bound) > m.QoS {
+				safe[j] = math.Inf(1)
+			}
+			lone[j] += p * mean.Seconds()
+			safe[j] += p * mean.Seconds()
+		}
+		if !served {
+			return fmt.Errorf("cannot plan: Models[%d] (%s).Sizes[%d]: no type runs %d items within QoS %v", model, m.Name, i, n, m.QoS)
+		}
+		c.to = n
+		c.items += p * float64(n)
+		sum += p
+		if sum >= least {
+			t.closeClass(&c, sum, total, lone, safe)
+			sum = 0
+		}
+	}
+	if sum > 0 {
+		t.closeClass(&c, sum, total, lone, safe)
+	}
+	mean := 0.0
+	for i, n := range m.Sizes {
+		mean += m.P[i] / total * float64(n)
+	}
+	t.mean = append(t.mean, mean)
+	return nil
+}
+
+func (t *table) closeClass(c *class, sum, total float64, lone, safe []float64) {
+	c.items /= sum
+	c.share = sum / total * t.models[c.model]
+	t.classes = append(t.classes, *c)
+	t.share = append(t.share, c.share)
+	for j := range t.types {
+		t.lone = append(t.lone, lone[j]/sum)
+		t.safe = append(t.safe, safe[j]/sum)
+	}
+}
+
+// measure finds the batches of a model on a type.
+func (t *table) measure(model, typ int) runs {
+	m := &t.p.Models[model]
+	most := maxBatch(m)
+	r := runs{item: math.Inf(1)}
+	// The least cost per item: over all batches, or in steps of 1 % where there
+	// are many.
+	for b := 1; b <= most; b = max(b+1, min(b+b/100, most)) {
+		mean, _ := t.p.Latency(model, typ, b)
+		if mean == 0 || mean > m.QoS {
+			break
+		}
+		r.item = min(r.item, mean.Seconds()/float64(b))
+		if b == most {
+			break
+		}
+	}
+	for n := 1; n <= manyWorkers; n++ {
+		wait := 1 + 1/float64(n)
+		if n == manyWorkers {
+			wait = 1
+		}
+		b := t.largest(model, typ, most, time.Duration(float64(m.QoS)/wait))
+		r.batch[n-1] = b
+		if b > 0 {
+			mean, _ := t.p.Latency(model, typ, b)
+			r.perItem[n-1] = mean.Seconds() / float64(b)
+		}
+	}
+	return r
+}
+
+// largest is the largest batch whose bound is within limit, 0 if none is.
+func (t *table) largest(model, typ, most int, limit time.Duration) int {
+	lo, hi := 0, most+1
+	for hi-lo > 1 {
+		mid := (lo + hi) / 2
+		if mean, bound := t.p.Latency(model, typ, mid); mean > 0 && max(mean, bound) <= limit {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
