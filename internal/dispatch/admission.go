@@ -106,7 +106,7 @@ func (c *Core) predictFinish(m *model, r *request) mono.Time {
 		if !g.profile.Settled() {
 			return c.now
 		}
-		need := g.profile.Bound(min(together, g.maxItems), m.Quantile)
+		need := g.profile.Bound(min(together, g.maxItems), m.q)
 		for _, id := range g.workers {
 			w := &c.workers[id]
 			if !w.Allows(c.now) || w.limit(r.model) < r.size {
@@ -254,7 +254,7 @@ func (c *Core) Idle(m pool.ModelID, items int) time.Duration {
 		if g.up == 0 || items > g.maxItems {
 			continue
 		}
-		if d := g.profile.Bound(items, mod.Quantile); least == 0 || d < least {
+		if d := g.profile.Bound(items, mod.q); least == 0 || d < least {
 			least = d
 		}
 	}

@@ -32,7 +32,7 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 	g.tried = c.now
 	p := g.profile
 	b.ends = c.now.Add(p.Mean(b.items))
-	hang := c.now.Add(p.Bound(b.items, mod.Quantile) + c.cfg.Hang)
+	hang := c.now.Add(p.Bound(b.items, mod.q) + c.cfg.Hang)
 	c.timers.set(hang, batchTimer, bslot)
 	wk.running = append(wk.running, bslot)
 	wk.Breaker.Sent(c.now)

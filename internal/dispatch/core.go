@@ -24,6 +24,7 @@ type Core struct {
 	waiting  int // over all models
 	counts   Counts
 	out      []Action
+	epoch    uint64    // counts changes of what workers there are and what they take
 	wake     mono.Time // when the policy wants to be asked again at the latest
 }
 
@@ -41,6 +42,8 @@ type model struct {
 	queue  queue
 	flying int // requests in flight
 	demand demand
+	q      float64 // the quantile of the estimates that feasibility is judged by
+	byType []int32 // index into groups by instance type, −1 for none
 	groups []group
 	up     int // workers that serve it and are up
 	coming int // workers that serve it and are starting
@@ -123,7 +126,7 @@ func New(cfg Config) (*Core, error) {
 	c.timers.where = c.timerMoved
 	for i, m := range cfg.Models {
 		m.setDefaults()
-		c.models = append(c.models, model{Model: m, id: pool.ModelID(i), groups: c.groupsOf(pool.ModelID(i))})
+		c.models = append(c.models, c.model(m, pool.ModelID(i)))
 	}
 	for i := range cfg.Workers {
 		w := cfg.Workers[i]
@@ -135,6 +138,18 @@ func New(cfg Config) (*Core, error) {
 	}
 	c.recount()
 	return c, nil
+}
+
+func (c *Core) model(m Model, id pool.ModelID) model {
+	mod := model{Model: m, id: id, groups: c.groupsOf(id)}
+	mod.q = max(0.5, 1-max(1, c.traits.Risk)*(1-m.Quantile))
+	for range c.cfg.Types {
+		mod.byType = append(mod.byType, -1)
+	}
+	for i := range mod.groups {
+		mod.byType[mod.groups[i].typ] = int32(i)
+	}
+	return mod
 }
 
 func (c *Core) groupsOf(m pool.ModelID) []group {

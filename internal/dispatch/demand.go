@@ -1,20 +1,33 @@
 package dispatch
 
 import (
-	"time"
+	"math"
+	"math/bits"
 
 	"motley/internal/mono"
 )
 
-// demand is what has arrived for a model: the mean gap between requests, in
-// ns, and their mean size, both over about demandSpan requests.
+// demand is what has arrived for a model: the gaps between requests and their
+// sizes, both with more weight on the latest.
 type demand struct {
-	seen      int
-	last      mono.Time
-	gap, size float64
+	seen int
+	last mono.Time
+	gap  float64 // mean time between arrivals, ns, over about demandSpan of them
+	size float64 // mean items, likewise
+	bins [demandBins]sizeBin
 }
 
-const demandSpan = 128
+const (
+	demandSpan = 128
+	// demandHalf is how many requests it takes to halve the weight of what the
+	// bins have counted.
+	demandHalf = 4096
+	// demandBins are four to the octave, up to 2¹⁶ items.
+	demandBins = 64
+)
+
+// sizeBin counts requests of about one size.
+type sizeBin struct{ requests, items float64 }
 
 // add notes a request of n items that arrives now.
 func (d *demand) add(now mono.Time, n int) {
@@ -26,10 +39,25 @@ func (d *demand) add(now mono.Time, n int) {
 		d.gap += (float64(now-d.last) - d.gap) * w
 	}
 	d.last = now
+	b := &d.bins[binOf(n)]
+	b.requests++
+	b.items += float64(n)
+	if d.seen%demandHalf == 0 {
+		for i := range d.bins {
+			d.bins[i].requests /= 2
+			d.bins[i].items /= 2
+		}
+	}
 }
 
-// lull is how long it is expected to take until the next request comes, at
-// least as long as it has been since the last one.
-func (d *demand) lull(now mono.Time) time.Duration {
-	return time.Duration(d.gap)
+// binOf is the bin of n ≥ 1 items: four to the octave, one each up to four.
+func binOf(n int) int {
+	if n < 4 {
+		return n - 1
+	}
+	octave := bits.Len(uint(n)) - 1 // at least 2
+	return min(4*(octave-1)-1+n>>(octave-2)&3, demandBins-1)
 }
+
+// mean is the mean size, in items, of the requests in the bin, rounded up.
+func (b *sizeBin) mean() int { return int(math.Ceil(b.items / b.requests)) }

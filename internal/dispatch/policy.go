@@ -27,6 +27,10 @@ type Traits struct {
 	// Waits: a free worker may stand beside a waiting request that it could
 	// answer in time (invariant 5 is not promised).
 	Waits bool
+	// Risk is how many times the share of requests that may miss the QoS target
+	// one execution may run over its estimate: few of them end close to a
+	// deadline. 0 counts as 1.
+	Risk float64
 }
 
 // Order is how a policy wants its queues sorted, within one priority.
@@ -40,7 +44,7 @@ const (
 
 // Policies lists the names that NewPolicy takes, the default first.
 func Policies() []string {
-	return []string{"least-load", "fcfs", "p2c", "size-threshold", "clockwork", "kairos"}
+	return []string{"least-load", "priced", "fcfs", "p2c", "size-threshold", "clockwork", "kairos"}
 }
 
 // NewPolicy returns the policy of that name, in its initial state. seed feeds
@@ -53,6 +57,8 @@ func NewPolicy(name string, seed uint64) (Policy, error) {
 		return fcfs{}, nil
 	case "p2c":
 		return newP2C(seed), nil
+	case "priced":
+		return NewPriced(PricedOptions{}), nil
 	case "kairos":
 		return &kairos{}, nil
 	case "clockwork":

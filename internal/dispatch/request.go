@@ -206,7 +206,7 @@ func (c *Core) latestStart(m *model, r *request) mono.Time {
 		if !g.profile.Settled() {
 			return r.deadline
 		}
-		if at := r.deadline - mono.Time(g.profile.Bound(r.size, m.Quantile)); at > latest {
+		if at := r.deadline - mono.Time(g.profile.Bound(r.size, m.q)); at > latest {
 			latest = at
 		}
 	}

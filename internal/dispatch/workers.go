@@ -34,6 +34,7 @@ func (c *Core) refresh(id pool.WorkerID) {
 
 // recount derives every group's numbers from the workers.
 func (c *Core) recount() {
+	c.epoch++
 	for i := range c.models {
 		m := &c.models[i]
 		m.up, m.coming = 0, 0
@@ -138,10 +139,9 @@ func (c *Core) left(w *worker) time.Duration {
 }
 
 func (m *model) group(t pool.TypeID) *group {
-	for i := range m.groups {
-		if m.groups[i].typ == t {
-			return &m.groups[i]
-		}
+	i := m.byType[t]
+	if i < 0 {
+		panic("BUG: a worker's type does not serve its model")
 	}
-	panic("BUG: a worker's type does not serve its model")
+	return &m.groups[i]
 }
