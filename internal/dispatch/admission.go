@@ -20,7 +20,7 @@ func (c *Core) admit(m *model, r *request) Reason {
 	if m.up == 0 {
 		return 0
 	}
-	if r.size > m.largest() {
+	if r.size > m.largest() && !c.splittable(m, r) {
 		if m.coming > 0 {
 			return 0
 		}
@@ -41,7 +41,7 @@ const trialEvery = mono.Time(time.Second)
 // ever run that could correct it. Requests that ask for less time than the
 // target are no reason for a trial.
 func (c *Core) lockedOut(m *model, r *request) bool {
-	return r.deadline-r.arrived >= mono.Time(m.QoS) && c.Idle(m.id, r.size) > m.QoS
+	return r.deadline-r.arrived >= mono.Time(m.QoS) && c.Idle(m.id, c.leastRows(m, r)) > m.QoS
 }
 
 // trialDue reports whether a free worker of the group may be tried against
@@ -106,7 +106,7 @@ func (c *Core) predictFinish(m *model, r *request) mono.Time {
 		if !g.profile.Settled() {
 			return c.now
 		}
-		need := g.profile.Bound(min(together, g.maxItems), m.q)
+		need := g.profile.Bound(min(together, g.maxItems), m.Quantile)
 		for _, id := range g.workers {
 			w := &c.workers[id]
 			if !w.Allows(c.now) || w.limit(r.model) < r.size {
@@ -254,7 +254,7 @@ func (c *Core) Idle(m pool.ModelID, items int) time.Duration {
 		if g.up == 0 || items > g.maxItems {
 			continue
 		}
-		if d := g.profile.Bound(items, mod.q); least == 0 || d < least {
+		if d := g.profile.Bound(items, mod.Quantile); least == 0 || d < least {
 			least = d
 		}
 	}

@@ -16,7 +16,8 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 	b := &c.batches[bslot]
 	b.worker, b.model, b.started, b.items = w, m, c.now, 0
 	b.members = append(b.members[:0], slots...)
-	b.requests = b.requests[:0]
+	b.requests, b.rows = b.requests[:0], b.rows[:0]
+	parts := false
 	b.wanted = len(slots)
 	for _, s := range slots {
 		c.dequeue(s)
@@ -25,6 +26,8 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 		r.batch = bslot
 		b.items += r.size
 		b.requests = append(b.requests, r.id)
+		b.rows = append(b.rows, Rows{r.from, r.size})
+		parts = parts || r.next != s
 	}
 	mod.flying += len(slots)
 	g := mod.group(wk.Type)
@@ -32,12 +35,16 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 	g.tried = c.now
 	p := g.profile
 	b.ends = c.now.Add(p.Mean(b.items))
-	hang := c.now.Add(p.Bound(b.items, mod.q) + c.cfg.Hang)
+	hang := c.now.Add(p.Bound(b.items, mod.Quantile) + c.cfg.Hang)
 	c.timers.set(hang, batchTimer, bslot)
 	wk.running = append(wk.running, bslot)
 	wk.Breaker.Sent(c.now)
 	c.refresh(w)
-	c.emit(Action{Kind: Start, Batch: b.id, Worker: w, Model: m, Requests: b.requests})
+	a := Action{Kind: Start, Batch: b.id, Worker: w, Model: m, Requests: b.requests}
+	if parts {
+		a.Rows = b.rows
+	}
+	c.emit(a)
 }
 
 func (c *Core) newBatch() uint32 {
@@ -90,13 +97,17 @@ func (c *Core) finish(id BatchID) {
 			continue
 		}
 		r := &c.requests[s]
-		r.state = absent
+		r.state = done
 		m.flying--
+		if !c.complete(s) {
+			continue
+		}
 		c.counts.Answered++
 		if c.now > r.deadline {
 			c.counts.Late++
 		}
 		c.emit(Action{Kind: Answer, Request: r.id, Model: b.model, Batch: id, Worker: b.worker})
+		c.forget(s, false)
 	}
 	c.refresh(b.worker)
 }

@@ -20,6 +20,9 @@ type Model struct {
 	// MaxBatch is the most items that requests are merged up to; 1 = never
 	// merge. A single larger request still runs, alone. Default 64.
 	MaxBatch int
+	// NoSplit: the rows of a request never run apart. It is meant for models
+	// whose rows depend on each other; these should not be merged either.
+	NoSplit bool
 	// MaxQueue is the most requests that wait; default 10,000.
 	MaxQueue int
 	// MaxAttempts is the most executions one request takes part in; default 3.

@@ -14,39 +14,42 @@ type Core struct {
 	now      mono.Time
 	models   []model
 	workers  []worker
-	requests []request // by RequestID.Index
+	requests []request // parts of requests; an undivided one is a single part
+	byID     []uint32  // by RequestID.Index: the slot of a part, or none
+	spare    []uint32  // slots of requests to use again
 	batches  []batch   // by the low 32 bits of BatchID
 	freed    []uint32  // batch slots to use again
 	timers   timers
 	turn     Turn
 	traits   Traits // of the policy
 	seq      uint64
-	waiting  int // over all models
+	waiting  int // parts of requests, over all models
 	counts   Counts
 	out      []Action
 	epoch    uint64    // counts changes of what workers there are and what they take
+	free     int       // workers that would take a batch now
 	wake     mono.Time // when the policy wants to be asked again at the latest
 }
 
 // Counts are totals since the start. At every instant Arrived = Answered +
-// Rejected + Failed + Cancelled + waiting + in flight.
+// Rejected + Failed + Cancelled + those that wait or are in flight.
 type Counts struct {
 	Arrived, Answered, Rejected, Failed, Cancelled uint64
-	Retried                                        uint64 // returns to the queue after a failed execution
+	Retried                                        uint64 // returns of a request, or a part of one, to the queue after a failed execution
 	Late                                           uint64 // answered after the deadline
 }
 
 type model struct {
 	Model
-	id     pool.ModelID
-	queue  queue
-	flying int // requests in flight
-	demand demand
-	q      float64 // the quantile of the estimates that feasibility is judged by
-	byType []int32 // index into groups by instance type, −1 for none
-	groups []group
-	up     int // workers that serve it and are up
-	coming int // workers that serve it and are starting
+	id       pool.ModelID
+	queue    queue
+	flying   int // parts of requests in flight
+	demand   demand
+	byType   []int32 // index into groups by instance type, −1 for none
+	groups   []group
+	profiles []*pool.Profile // of the groups
+	up       int             // workers that serve it and are up
+	coming   int             // workers that serve it and are starting
 }
 
 // group is the workers of one instance type that serve one model: to the
@@ -57,9 +60,11 @@ type group struct {
 	workers  []pool.WorkerID
 	free     int // how many would take a batch now
 	up       int
+	target   int
 	maxItems int       // the most that any up worker takes in one execution
 	flying   int       // batches of the model that its workers run
 	tried    mono.Time // when the last one started
+	enough   int       // items of the smallest batch that is worth while; the priced policy's
 	cursor   int       // where the search for a free worker goes on, so that equals share the work
 }
 
@@ -78,10 +83,13 @@ const (
 	absent requestState = iota
 	queued
 	flying
+	done // its rows are answered, others of the request are not
 )
 
 type request struct {
 	id       RequestID
+	next     uint32 // slot of the request's next part, round and round; its own where there is but one
+	from     int    // its first row
 	state    requestState
 	alone    bool // its batch was refused: it is not merged again
 	attempts uint8
@@ -106,8 +114,9 @@ type batch struct {
 	wanted   int // members whose clients still wait
 	started  mono.Time
 	ends     mono.Time // predicted
-	members  []uint32  // request slots; gone marks those that left
+	members  []uint32  // slots; gone marks those that left
 	requests []RequestID
+	rows     []Rows
 	timer    int32
 }
 
@@ -142,11 +151,11 @@ func New(cfg Config) (*Core, error) {
 
 func (c *Core) model(m Model, id pool.ModelID) model {
 	mod := model{Model: m, id: id, groups: c.groupsOf(id)}
-	mod.q = max(0.5, 1-max(1, c.traits.Risk)*(1-m.Quantile))
 	for range c.cfg.Types {
 		mod.byType = append(mod.byType, -1)
 	}
 	for i := range mod.groups {
+		mod.profiles = append(mod.profiles, mod.groups[i].profile)
 		mod.byType[mod.groups[i].typ] = int32(i)
 	}
 	return mod

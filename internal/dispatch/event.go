@@ -66,8 +66,8 @@ type ActionKind uint8
 
 // The kinds of action, with the fields that each sets.
 const (
-	Start       ActionKind = iota + 1 // Batch, Worker, Model, Requests: run them together
-	Answer                            // Request: hand out the answer of its batch
+	Start       ActionKind = iota + 1 // Batch, Worker, Model, Requests, Rows: run them together
+	Answer                            // Request, Batch: hand out the answer of its batch, or of all its parts' batches; Batch is the last
 	Reject                            // Request, Reason: it was never run
 	GiveUp                            // Request, Reason: it was tried and is out of attempts or time
 	CancelBatch                       // Batch, Worker: nobody wants it any more; Fail or Finish is still owed
@@ -96,6 +96,9 @@ type Action struct {
 	Request  RequestID
 	Batch    BatchID
 	Requests []RequestID
+	// Rows, like Requests, is set where a batch runs but a part of some request:
+	// then it says for each which rows. A request can be a member twice.
+	Rows []Rows
 }
 
 var (
@@ -141,7 +144,14 @@ func (e Event) String() string {
 func (a Action) String() string {
 	switch a.Kind {
 	case Start:
-		return fmt.Sprintf("start b%d on w%d: %v", a.Batch, a.Worker, a.Requests)
+		if a.Rows == nil {
+			return fmt.Sprintf("start b%d on w%d: %v", a.Batch, a.Worker, a.Requests)
+		}
+		s := fmt.Sprintf("start b%d on w%d:", a.Batch, a.Worker)
+		for i, r := range a.Rows {
+			s += fmt.Sprintf(" r%d rows %d+%d", a.Requests[i], r.From, r.Count)
+		}
+		return s
 	case Answer:
 		return fmt.Sprintf("answer r%d", a.Request)
 	case Reject, GiveUp:

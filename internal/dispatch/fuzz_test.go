@@ -45,12 +45,14 @@ func drive(t testing.TB, policy string, next func(n int) int, steps int) {
 	type truth struct {
 		deadline mono.Time
 		started  int
+		rows     []bool // that have been answered
 	}
 	live := map[RequestID]*truth{}
 	var order []RequestID
 	type run struct {
 		id      BatchID
 		members []RequestID
+		rows    []Rows
 		stopped bool
 	}
 	var running []run
@@ -65,13 +67,25 @@ func drive(t testing.TB, policy string, next func(n int) int, steps int) {
 				At: now, Kind: Arrive, Request: id, Model: pool.ModelID(next(2)), Size: 1 + next(12),
 				Deadline: now.Add(time.Duration(next(60)) * time.Millisecond), Priority: next(4), MergeKey: uint64(next(3)),
 			}
-			live[id] = &truth{deadline: ev.Deadline}
+			live[id] = &truth{deadline: ev.Deadline, rows: make([]bool, ev.Size)}
 			order = append(order, id)
 		case k < 12 && len(running) > 0:
 			i := next(len(running))
 			ev = Event{At: now, Kind: Finish, Batch: running[i].id}
 			if next(4) == 0 {
 				ev.Kind, ev.Fault = Fail, Fault(1+next(3))
+			}
+			for k, rows := range running[i].rows {
+				tr := live[running[i].members[k]]
+				if tr == nil || ev.Kind == Fail || running[i].stopped {
+					continue
+				}
+				for n := rows.From; n < rows.From+rows.Count; n++ {
+					if tr.rows[n] {
+						t.Fatalf("row %d of request %d is answered twice", n, running[i].members[k])
+					}
+					tr.rows[n] = true
+				}
 			}
 			running = slices.Delete(running, i, i+1)
 		case k == 12 && len(order) > 0:
@@ -95,9 +109,9 @@ func drive(t testing.TB, policy string, next func(n int) int, steps int) {
 		for _, a := range actions {
 			switch a.Kind {
 			case Start:
-				running = append(running, run{id: a.Batch, members: slices.Clone(a.Requests)})
+				b := run{id: a.Batch, members: slices.Clone(a.Requests), rows: slices.Clone(a.Rows)}
 				items := 0
-				for _, id := range a.Requests {
+				for i, id := range a.Requests {
 					tr := live[id]
 					if tr == nil {
 						t.Fatalf("%v: started a request that has ended", a)
@@ -106,8 +120,12 @@ func drive(t testing.TB, policy string, next func(n int) int, steps int) {
 						t.Fatalf("%v: invariant 9: request %d is past its deadline", a, id)
 					}
 					tr.started++
-					items += c.requests[id.Index()].size
+					if a.Rows == nil {
+						b.rows = append(b.rows, Rows{0, len(tr.rows)})
+					}
+					items += b.rows[i].Count
 				}
+				running = append(running, b)
 				if items > c.Limit(a.Worker, a.Model) {
 					t.Fatalf("%v: %d items on a worker that takes %d", a, items, c.Limit(a.Worker, a.Model))
 				}
@@ -118,6 +136,9 @@ func drive(t testing.TB, policy string, next func(n int) int, steps int) {
 				}
 				if a.Kind == Reject && tr.started > 0 || a.Kind == GiveUp && tr.started == 0 {
 					t.Fatalf("%v after %d starts", a, tr.started)
+				}
+				if a.Kind == Answer && slices.Contains(tr.rows, false) {
+					t.Fatalf("%v, but not all of its rows are", a)
 				}
 				delete(live, a.Request)
 				ids.Free(a.Request)
@@ -163,7 +184,7 @@ func FuzzCore(f *testing.F) {
 			}
 			return v % n
 		}
-		drive(t, Policies()[next(3)], next, min(len(data), 400))
+		drive(t, Policies()[next(len(Policies()))], next, min(len(data), 400))
 	})
 }
 

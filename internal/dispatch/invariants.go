@@ -10,7 +10,13 @@ import (
 // docs/invariants.md. It is compiled in with the tag `invariants` and under
 // the race detector.
 func (c *Core) check() {
-	waiting, running := 0, 0
+	waiting, running, live := 0, 0, uint64(0)
+	for _, s := range c.byID {
+		if s != none {
+			live++
+			c.checkParts(s)
+		}
+	}
 	for i := range c.requests {
 		r := &c.requests[i]
 		switch r.state {
@@ -26,7 +32,7 @@ func (c *Core) check() {
 			}
 		}
 	}
-	c.checkCounts(waiting, running)
+	c.checkCounts(waiting, running, live)
 	for i := range c.workers {
 		c.checkWorker(pool.WorkerID(i))
 	}
@@ -35,10 +41,10 @@ func (c *Core) check() {
 	}
 }
 
-func (c *Core) checkCounts(waiting, flying int) {
+func (c *Core) checkCounts(waiting, flying int, live uint64) {
 	n := c.counts
-	if n.Arrived != n.Answered+n.Rejected+n.Failed+n.Cancelled+uint64(waiting+flying) {
-		bug(1, "%+v with %d waiting and %d in flight", n, waiting, flying)
+	if n.Arrived != n.Answered+n.Rejected+n.Failed+n.Cancelled+live {
+		bug(1, "%+v with %d live", n, live)
 	}
 	if waiting != c.waiting {
 		bug(1, "%d wait, %d are counted", waiting, c.waiting)
@@ -49,6 +55,27 @@ func (c *Core) checkCounts(waiting, flying int) {
 	}
 	if sum != flying {
 		bug(1, "%d fly, %d are counted", flying, sum)
+	}
+}
+
+// checkParts holds that the parts of a request are its rows, each once.
+func (c *Core) checkParts(slot uint32) {
+	rows, end, open := 0, 0, false
+	id := c.requests[slot].id
+	for s := slot; ; {
+		r := &c.requests[s]
+		if r.state == absent || r.id != id {
+			bug(3, "request %d has a part that is not its own", id)
+		}
+		rows += r.size
+		end = max(end, r.from+r.size)
+		open = open || r.state != done
+		if s = r.next; s == slot {
+			break
+		}
+	}
+	if rows != end || !open {
+		bug(3, "request %d has %d rows in parts that end at %d, any open: %v", id, rows, end, open)
 	}
 }
 

@@ -15,10 +15,8 @@ type plan struct {
 	lanes  []lane
 	types  []fleet // by instance type
 	drafts []draft
-	placed []uint32 // requests that have a draft, in the order of placing
-	where  []place  // by request slot
-	idle   int      // lanes that are free and stay so
-	deep   bool     // a second batch waits for some lane
+	placed []uint32 // records that have a place, in the order of placing
+	spoilt bool     // some rows of a record have a place and others could not get one
 }
 
 // lane is one slot of one worker.
@@ -30,19 +28,18 @@ type lane struct {
 	first  int32     // planned batch, −1 for none
 	last   int32
 	heap   int32 // its place in the fleet's heap
-	depth  int32
+	depth  int32 // planned batches
 }
 
 // fleet is the lanes of one instance type.
 type fleet struct {
 	heap []int32 // lanes, the earliest end first
-	open []int32 // drafts that requests may still join, the earliest start first
+	open []int32 // drafts that may take more, the earliest planned first
 }
 
 // draft is a planned batch.
 type draft struct {
 	lane       int32
-	next       int32 // in the lane, −1 for none
 	model      pool.ModelID
 	group      *group
 	lead       uint32 // its first member
@@ -50,12 +47,13 @@ type draft struct {
 	items      int
 	start, end mono.Time
 	due        mono.Time // the earliest deadline of its members
-	members    []uint32
+	members    []member
 }
 
-type place struct {
-	id    RequestID
-	draft int32
+// member is a waiting record, or the first so many rows of what is left of it.
+type member struct {
+	slot uint32
+	rows int
 }
 
 const (
@@ -65,10 +63,9 @@ const (
 	planOpen = 8
 )
 
-// begin empties the plan and takes in the workers. It reports how many lanes
-// are free.
-func (p *plan) begin(t *Turn) (free int) {
-	p.t = t
+// begin empties the plan and takes in the workers.
+func (p *plan) begin(t *Turn) {
+	p.t, p.spoilt = t, false
 	p.lanes, p.drafts, p.placed = p.lanes[:0], p.drafts[:0], p.placed[:0]
 	for len(p.types) < len(t.c.cfg.Types) {
 		p.types = append(p.types, fleet{})
@@ -87,13 +84,11 @@ func (p *plan) begin(t *Turn) (free int) {
 				l.end = t.c.expected(&t.c.batches[w.running[k]])
 			} else {
 				l.free = true
-				free++
 			}
 			p.lanes = append(p.lanes, l)
 			p.push(int32(len(p.lanes) - 1))
 		}
 	}
-	return free
 }
 
 // expected is when a running batch is expected to end: one that is over its
@@ -105,106 +100,9 @@ func (c *Core) expected(b *batch) mono.Time {
 	return c.now.Add(b.ends.Sub(b.started)/10 + 1)
 }
 
-// add places a request where it costs the fleet least, and reports whether it
-// could be placed in time.
-func (p *plan) add(slot uint32) bool {
-	c := p.t.c
-	r := &c.requests[slot]
-	m := &c.models[r.model]
-	avoid := p.t.avoided(m, r)
-	best, cost, join := int32(-1), 0.0, false
-	for i := range m.groups {
-		g := &m.groups[i]
-		if r.size > g.maxItems || g.up == 0 {
-			continue
-		}
-		y := p.y[g.typ]
-		if d, at := p.joinable(m, g, r, avoid); d >= 0 && (best < 0 || y*at < cost) {
-			best, cost, join = d, y*at, true
-		}
-		if l, at := p.startable(m, g, r, avoid); l >= 0 && (best < 0 || y*at < cost) {
-			best, cost, join = l, y*at, false
-		}
-	}
-	if best < 0 {
-		return false
-	}
-	if join {
-		p.join(best, slot)
-	} else {
-		p.open(best, m, slot)
-	}
-	return true
-}
-
-// joinable returns the draft of the group which the request adds the least
-// time to, waiting included, and that time in ns; −1 if it fits in none.
-func (p *plan) joinable(m *model, g *group, r *request, avoid pool.WorkerID) (best int32, cost float64) {
-	best = -1
-	if p.o.NoMerge || r.key == 0 || r.alone {
-		return
-	}
-	tried := 0
-	for _, i := range p.types[g.typ].open {
-		d := &p.drafts[i]
-		if d.model != m.id || d.items+r.size > d.most || tried == planOpen {
-			continue
-		}
-		l := &p.lanes[d.lane]
-		if l.last != i || l.worker == avoid || !mergeable(&p.t.c.requests[d.lead], r) {
-			continue
-		}
-		tried++
-		n := d.items + r.size
-		if g.profile.Settled() && d.start.Add(g.profile.Bound(n, m.q)) > min(d.due, r.deadline) {
-			continue
-		}
-		at := float64(g.profile.Mean(n)-g.profile.Mean(d.items)) + float64(d.start-p.t.c.now)
-		if best < 0 || at < cost {
-			best, cost = i, at
-		}
-	}
-	return best, cost
-}
-
-// startable returns the lane of the group that could start the request first,
-// and how long from now it would end, in ns; −1 if none does in time.
-func (p *plan) startable(m *model, g *group, r *request, avoid pool.WorkerID) (best int32, cost float64) {
-	f := &p.types[g.typ]
-	if len(f.heap) == 0 {
-		return -1, 0
-	}
-	best = f.heap[0]
-	if !p.opens(best, m, r, avoid) {
-		best = -1
-		for _, i := range f.heap {
-			if p.opens(i, m, r, avoid) && (best < 0 || p.lanes[i].end < p.lanes[best].end) {
-				best = i
-			}
-		}
-		if best < 0 {
-			return -1, 0
-		}
-	}
-	l := &p.lanes[best]
-	if g.profile.Settled() && l.end.Add(g.profile.Bound(r.size, m.q)) > r.deadline &&
-		!(l.free && l.first < 0 && p.t.c.trialDue(g) && p.t.c.lockedOut(m, r)) {
-		return -1, 0
-	}
-	return best, float64(l.end.Add(g.profile.Mean(r.size)) - p.t.c.now)
-}
-
-// opens reports whether another batch that begins with the request may be
-// planned on the lane.
-func (p *plan) opens(i int32, m *model, r *request, avoid pool.WorkerID) bool {
-	l := &p.lanes[i]
-	return l.depth < planDepth && l.worker != avoid && p.t.c.workers[l.worker].limit(m.id) >= r.size
-}
-
-// open plans a new batch at the end of a lane.
-func (p *plan) open(at int32, m *model, slot uint32) {
+// open plans a new batch at the end of a lane, with so many rows of a record.
+func (p *plan) open(at int32, m *model, slot uint32, rows int) {
 	l := &p.lanes[at]
-	r := &p.t.c.requests[slot]
 	i := int32(len(p.drafts))
 	if int(i) < cap(p.drafts) {
 		p.drafts = p.drafts[:i+1]
@@ -212,58 +110,47 @@ func (p *plan) open(at int32, m *model, slot uint32) {
 		p.drafts = append(p.drafts, draft{})
 	}
 	d := &p.drafts[i]
-	g := m.group(l.typ)
 	*d = draft{
-		lane: at, next: -1, model: m.id, group: g, lead: slot, items: r.size, start: l.end,
-		due: r.deadline, members: append(d.members[:0], slot),
-		most: max(r.size, min(m.MaxBatch, p.t.c.workers[l.worker].limit(m.id))),
+		lane: at, model: m.id, group: m.group(l.typ), lead: slot, start: l.end, due: mono.Never, members: d.members[:0],
+		most: max(rows, min(m.MaxBatch, p.t.c.workers[l.worker].limit(m.id))),
 	}
-	d.end = d.start.Add(g.profile.Mean(r.size))
-	if l.last >= 0 {
-		p.drafts[l.last].next = i
-	} else {
+	if l.last < 0 {
 		l.first = i
 	}
 	l.last = i
 	l.depth++
-	l.end = d.end
-	p.down(l.typ, l.heap)
 	p.types[l.typ].open = append(p.types[l.typ].open, i)
-	p.note(slot, i)
+	p.join(i, slot, rows)
 }
 
-// join adds a request to a planned batch, the last of its lane.
-func (p *plan) join(i int32, slot uint32) {
+// join adds rows of a record to a planned batch, the last of its lane.
+func (p *plan) join(i int32, slot uint32, rows int) {
 	d := &p.drafts[i]
-	r := &p.t.c.requests[slot]
-	d.items += r.size
-	d.due = min(d.due, r.deadline)
-	d.members = append(d.members, slot)
+	d.items += rows
+	d.due = min(d.due, p.t.c.requests[slot].deadline)
+	d.members = append(d.members, member{slot, rows})
 	d.end = d.start.Add(d.group.profile.Mean(d.items))
 	l := &p.lanes[d.lane]
 	l.end = d.end
 	p.down(l.typ, l.heap)
-	p.note(slot, i)
-}
-
-func (p *plan) note(slot uint32, draft int32) {
-	for int(slot) >= len(p.where) {
-		p.where = append(p.where, place{})
-	}
-	p.where[slot] = place{p.t.c.requests[slot].id, draft}
 	p.placed = append(p.placed, slot)
 }
 
-// survey notes what the plan leaves idle and whether it backs up.
-func (p *plan) survey() {
-	p.idle, p.deep = 0, false
-	for i := range p.lanes {
-		l := &p.lanes[i]
-		if l.free && l.first < 0 {
-			p.idle++
+// starts reports whether the draft is to start now: it is the first of a lane
+// that is free.
+func (p *plan) starts(i int32) bool {
+	l := &p.lanes[p.drafts[i].lane]
+	return l.free && l.first == i
+}
+
+// holds reports whether the draft has rows of the record.
+func (d *draft) holds(slot uint32) bool {
+	for _, m := range d.members {
+		if m.slot == slot {
+			return true
 		}
-		p.deep = p.deep || l.depth > 1
 	}
+	return false
 }
 
 // push and down keep a fleet's lanes in a heap by their end, then by number.

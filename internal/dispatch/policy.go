@@ -27,10 +27,8 @@ type Traits struct {
 	// Waits: a free worker may stand beside a waiting request that it could
 	// answer in time (invariant 5 is not promised).
 	Waits bool
-	// Risk is how many times the share of requests that may miss the QoS target
-	// one execution may run over its estimate: few of them end close to a
-	// deadline. 0 counts as 1.
-	Risk float64
+	// Splits: the policy cuts requests into parts where that pays.
+	Splits bool
 }
 
 // Order is how a policy wants its queues sorted, within one priority.

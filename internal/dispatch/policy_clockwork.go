@@ -84,7 +84,7 @@ func (p *clockwork) soonest(t *Turn, r *request) pool.WorkerID {
 	for i := range m.groups {
 		g := &m.groups[i]
 		need := g.profile.Mean(r.size)
-		bound := g.profile.Bound(r.size, m.q)
+		bound := g.profile.Bound(r.size, m.Quantile)
 		for _, id := range g.workers {
 			w := &t.c.workers[id]
 			if !w.Allows(t.c.now) || w.limit(r.model) < r.size {

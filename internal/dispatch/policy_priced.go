@@ -1,20 +1,24 @@
 package dispatch
 
 import (
-	"cmp"
-	"motley/internal/mono"
+	"math"
 	"slices"
+
+	"motley/internal/mono"
 )
 
-// PricedOptions switches ingredients of the priced policy off, one by one, to
-// see what each adds. The zero value is the whole policy.
+// PricedOptions switch ingredients of the priced policy off, one by one, to
+// see what each adds. The zero value is the policy as it is meant.
 type PricedOptions struct {
-	LST int
-	NoMerge  bool // one request is one batch
-	NoPrices bool // every type's time is worth the same per item of a full batch's rate
-	NoShed   bool // nobody is turned away to make room for others
-	NoDefer  bool // a free worker starts at once what is planned for it
-	NoPack   bool // a batch is not filled up by exchanges
+	NoMerge    bool // one request is one batch
+	NoSplit    bool // the rows of a request run together
+	NoPrices   bool // a type's time is worth what it does in full batches, whatever is asked for
+	NoShed     bool // what cannot be placed waits for its last moment; nobody has to make room for others
+	NoPack     bool // a batch that starts is not filled up
+	NoHeadroom bool // batches are planned up to the last moment, however small they get
+	// Defer lets a batch wait for more members while that is safe. It is off: see
+	// docs/results.md.
+	Defer bool
 }
 
 // NewPriced returns the priced policy in its initial state.
@@ -24,106 +28,89 @@ func NewPriced(o PricedOptions) Policy { return &priced{o: o} }
 // deadline first, each goes where it costs the fleet least, which is the price
 // of the worker's time (the dual of the fluid program, see prices) times what
 // the request adds to the plan, waiting included. Joining a planned batch adds
-// little where a call has a large fixed cost. What cannot be placed in time
-// makes the dearest request of all lose its place: of the few that may miss
-// their target those should that cost most. Only what is planned for free
-// workers starts; the rest is planned anew at the next event.
+// little where a call has a large fixed cost. What fits nowhere whole is cut
+// into parts. What cannot be placed in time makes the dearest request of all
+// lose its place: of the few that may miss their target those should that cost
+// most. Only what is planned for free workers starts; the rest is planned anew
+// at the next event.
 type priced struct {
 	o      PricedOptions
 	prices prices
 	plan   plan
 	order  []uint32
 	out    []uint32
+	picks  []uint32
+	latest []entry
+	rests  []rest
 }
+
+// rest says where the rows went that a record was cut off.
+type rest struct{ of, slot uint32 }
+
+// evictions is how many requests may make room in one step. What is still in
+// the way then has its turn at the next.
+const evictions = 16
 
 func (*priced) Name() string { return "priced" }
 
-func (*priced) Traits() Traits { return Traits{Plans: true, Waits: true, Risk: 5} }
+func (p *priced) Traits() Traits { return Traits{Plans: true, Waits: true, Splits: !p.o.NoSplit} }
 
 func (p *priced) Dispatch(t *Turn) {
-	p.prices.refresh(t.c, !p.o.NoMerge)
-	p.plan.o, p.plan.y = &p.o, p.prices.y
-	if p.plan.begin(t) == 0 {
+	if t.c.free == 0 {
 		return
 	}
-	p.order = t.oldest(p.order[:0], Window)
+	p.prices.refresh(t.c, &p.o)
+	p.plan.o, p.plan.y = &p.o, p.prices.y
+	p.order = t.oldest(p.order[:0], Window+2*t.c.free)
+	if p.alone(t) {
+		p.byLatestStart(t)
+	}
 	p.out = p.out[:0]
-	if p.o.LST == 1 {
-		p.sortLST(t)
-	}
-	for !p.fill(t) {
+	for again := true; again; {
 		p.plan.begin(t)
+		again = p.fill(t)
 	}
-	if p.o.LST >= 2 && len(p.out) > 0 {
-		was := append([]uint32(nil), p.out...)
-		p.out = p.out[:0]
-		p.sortLST(t)
-		p.plan.begin(t)
-		for !p.fill(t) {
-			p.plan.begin(t)
-		}
-		if len(p.out) >= len(was) {
-			p.order = t.oldest(p.order[:0], Window)
-			p.out = append(p.out[:0], was...)
-			p.plan.begin(t)
-			for !p.fill(t) {
-				p.plan.begin(t)
+	if !p.o.NoShed {
+		for _, slot := range p.out {
+			if r := &t.c.requests[slot]; r.state == queued {
+				t.reject(slot)
 			}
 		}
-	}
-	for _, slot := range p.out {
-		t.reject(slot)
 	}
 	p.start(t)
 }
 
-func (p *priced) sortLST(t *Turn) {
-	key := func(s uint32) int64 {
-		r := &t.c.requests[s]
-		m := &t.c.models[r.model]
-		best := mono.Time(-1)
-		for i := range m.groups {
-			g := &m.groups[i]
-			if r.size > g.maxItems {
-				continue
-			}
-			best = max(best, r.deadline-mono.Time(g.profile.Mean(r.size)))
-		}
-		return int64(best)
-	}
-	slices.SortStableFunc(p.order, func(a, b uint32) int { return cmp.Compare(key(a), key(b)) })
-}
-
-// fill plans every waiting request that is not out. When one finds no place in
-// time it puts the dearest so far out, and reports false.
-func (p *priced) fill(t *Turn) bool {
-	dearest, most := uint32(0), 0.0
+// fill plans every waiting record that is not out. Where one finds no place in
+// time, the dearest so far is out; it reports whether the plan has to be made
+// again without it.
+func (p *priced) fill(t *Turn) (again bool) {
+	dearest, most := none, 0.0
 	for _, slot := range p.order {
 		if p.isOut(slot) {
 			continue
 		}
-		r := &t.c.requests[slot]
-		if v := p.value(t, r); v > most {
+		if v := p.value(t, slot); v > most {
 			dearest, most = slot, v
 		}
 		if p.plan.add(slot) {
 			continue
 		}
-		if p.o.NoShed {
-			continue
+		out := dearest
+		if out == none || p.o.NoShed || len(p.out) >= evictions {
+			out = slot
 		}
-		p.out = append(p.out, dearest)
-		if dearest != slot {
-			return false
+		p.out = append(p.out, out)
+		if out != slot || p.plan.spoilt {
+			return true
 		}
-		most = 0
+		dearest, most = none, 0
 		for _, s := range p.plan.placed {
-			if v := p.value(t, &t.c.requests[s]); v > most {
+			if v := p.value(t, s); v > most {
 				dearest, most = s, v
 			}
 		}
 	}
-	return true
+	return false
 }
 
 func (p *priced) isOut(slot uint32) bool {
@@ -136,58 +123,104 @@ func (p *priced) isOut(slot uint32) bool {
 }
 
 // value is what serving the request costs the fleet where it is cheapest; of a
-// lower priority it counts more.
-func (p *priced) value(t *Turn, r *request) float64 {
-	m := &t.c.models[r.model]
-	least := 0.0
-	for i := range m.groups {
-		g := &m.groups[i]
-		if g.up == 0 || r.size > g.maxItems {
-			continue
-		}
-		if v := p.prices.y[g.typ] * float64(g.profile.Mean(r.size)); least == 0 || v < least {
-			least = v
-		}
+// lower priority it counts more. It is 0 for what has begun already, in part.
+func (p *priced) value(t *Turn, slot uint32) float64 {
+	r := &t.c.requests[slot]
+	if r.next != slot {
+		return 0
 	}
-	return least + 1e15*float64(r.entry.priority)
+	return p.plan.lone(&t.c.models[r.model], r) + lowPriority*float64(r.entry.priority)
 }
+
+// lowPriority is a level of priority in the unit of costs: more than any.
+const lowPriority = 1e18
 
 // start starts what is planned for free lanes.
 func (p *priced) start(t *Turn) {
-	p.plan.survey()
+	p.rests = p.rests[:0]
 	for i := range p.plan.lanes {
 		l := &p.plan.lanes[i]
-		if !l.free || l.first < 0 {
-			continue
-		}
-		d := &p.plan.drafts[l.first]
-		if p.deferred(t, l, d) {
+		if !l.free || l.first < 0 || p.o.Defer && p.deferred(t, l) {
 			continue
 		}
 		p.plan.pack(l.first)
-		t.start(l.worker, d.members)
-		d.members = d.members[:0]
+		p.picks = p.picks[:0]
+		for _, m := range p.plan.drafts[l.first].members {
+			p.picks = append(p.picks, p.take(t, m))
+		}
+		t.start(l.worker, p.picks)
 	}
 }
 
-// deferIdle is how many other workers may stand idle while a batch waits for
-// more members: with more, capacity is not what is short.
-const deferIdle = 1
+// take cuts the member off what is left of its record and returns its slot.
+func (p *priced) take(t *Turn, m member) uint32 {
+	slot := m.slot
+	for _, r := range p.rests {
+		if r.of == slot {
+			slot = r.slot
+		}
+	}
+	if m.rows < t.c.requests[slot].size {
+		t.c.cut(slot, m.rows)
+		p.rests = append(p.rests, rest{slot, t.c.requests[slot].next})
+	}
+	return slot
+}
 
 // deferred reports whether the batch had better wait for one more request, and
-// sees to being asked again when it is too late for that (Symphony's window,
-// kairos.md §5). Waiting costs the worker the time until the next arrival and
-// saves the fleet the fixed cost of an execution.
-func (p *priced) deferred(t *Turn, l *lane, d *draft) bool {
+// sees to being asked again when it is too late for that (Symphony's window:
+// from then on one request more would no longer be answered in time). With
+// other workers idle, or work in line, there is nothing to gain.
+func (p *priced) deferred(t *Turn, l *lane) bool {
+	d := &p.plan.drafts[l.first]
 	m := &t.c.models[d.model]
-	if p.o.NoDefer || p.o.NoMerge || t.c.requests[d.lead].key == 0 || d.due == mono.Never || m.demand.gap > float64(d.group.profile.Mean(1)) {
+	if p.o.NoMerge || t.c.requests[d.lead].key == 0 || d.due == mono.Never || l.depth > 1 ||
+		m.demand.gap == 0 || m.demand.gap > float64(d.group.profile.Mean(1)) {
 		return false
 	}
+	for i := range p.plan.lanes {
+		if o := &p.plan.lanes[i]; o.free && o.first < 0 {
+			return false
+		}
+	}
 	more := d.items + int(m.demand.size)
-	latest := d.due.Add(-d.group.profile.Bound(more, m.q))
-	if more > d.most || latest <= t.c.now || p.plan.deep || p.plan.idle > deferIdle {
+	latest := d.due.Add(-d.group.profile.Bound(more, m.Quantile))
+	if more > d.most || latest <= t.c.now {
 		return false
 	}
 	t.c.wake = min(t.c.wake, latest)
 	return true
+}
+
+// alone reports whether no two of the waiting records can share a batch.
+func (p *priced) alone(t *Turn) bool {
+	for _, slot := range p.order {
+		if r := &t.c.requests[slot]; !p.o.NoMerge && r.key != 0 && !r.alone {
+			return false
+		}
+	}
+	return true
+}
+
+// byLatestStart puts the records in the order in which they have to start on
+// the worker that is quickest for them. Where nothing is merged that is better
+// than by deadline, since a large request cannot wait as long; in batches all
+// members wait for each other.
+func (p *priced) byLatestStart(t *Turn) {
+	p.latest = p.latest[:0]
+	for _, slot := range p.order {
+		r := &t.c.requests[slot]
+		m := &t.c.models[r.model]
+		latest := mono.Time(math.MinInt64)
+		for i := range m.groups {
+			if g := &m.groups[i]; g.up > 0 && r.size <= g.maxItems {
+				latest = max(latest, r.deadline-mono.Time(g.profile.Mean(r.size)))
+			}
+		}
+		p.latest = append(p.latest, entry{due: latest, seq: r.entry.seq, priority: r.entry.priority, slot: slot})
+	}
+	slices.SortFunc(p.latest, entry.compare)
+	for i, e := range p.latest {
+		p.order[i] = e.slot
+	}
 }

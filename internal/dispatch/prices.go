@@ -2,9 +2,11 @@ package dispatch
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"motley/internal/fluid"
+	"motley/internal/pool"
 )
 
 // prices are what a nanosecond of a worker of each instance type is worth to
@@ -25,13 +27,18 @@ const (
 	// pricesShare is the share of the QoS target that the execution of a full
 	// batch may take; the rest is for waiting.
 	pricesShare = 0.9
+	// enoughOver is how much more than in the best batch an item may cost in one
+	// that is worth while, and enoughShare the share of the QoS target that its
+	// execution may take.
+	enoughOver  = 1.1
+	enoughShare = 0.7
 	// pricesLeast keeps a type that the program has too much of from being
 	// taken for free: of what it would be worth by its speed alone.
 	pricesLeast = 0.3
 )
 
 // refresh computes the prices again if it is time.
-func (p *prices) refresh(c *Core, merging bool) {
+func (p *prices) refresh(c *Core, o *PricedOptions) {
 	if p.epoch == c.epoch && c.counts.Arrived < p.next {
 		return
 	}
@@ -51,13 +58,39 @@ func (p *prices) refresh(c *Core, merging bool) {
 	for i := range c.models {
 		m := &c.models[i]
 		m.supposeSlowest()
+		for j := range m.groups {
+			m.groups[j].enough = 0
+			if !o.NoHeadroom && !o.NoMerge {
+				m.groups[j].enough = m.groups[j].worthwhile(m)
+			}
+		}
 		for b := range m.demand.bins {
 			if bin := &m.demand.bins[b]; bin.requests > 0 && m.demand.gap > 0 {
-				p.class(m, bin.mean(), bin.requests/m.demand.gap, merging)
+				p.class(m, bin.mean(), bin.requests/m.demand.gap, !o.NoMerge)
 			}
 		}
 	}
-	p.solve(types)
+	p.solve(types, o.NoPrices)
+}
+
+// worthwhile is the least batch in which an item costs hardly more than in the
+// best that leaves some time for waiting; sizes are tried in steps of about 5 %.
+func (g *group) worthwhile(m *model) int {
+	most := min(m.MaxBatch, g.maxItems)
+	if most < 2 || !g.profile.Settled() {
+		return 1
+	}
+	most = sizeWithin(g, most, time.Duration(enoughShare*float64(m.QoS)))
+	per := func(n int) float64 { return float64(g.profile.Mean(n)) / float64(n) }
+	best := per(most)
+	for n := 1; n < most; n += 1 + n/20 {
+		best = min(best, per(n))
+	}
+	n := 1
+	for n < most && per(n) > enoughOver*best {
+		n += 1 + n/20
+	}
+	return min(n, most)
 }
 
 // share is how long the execution of a full batch may take.
@@ -86,7 +119,7 @@ func (p *prices) class(m *model, n int, share float64, merging bool) {
 // the group: its share of a full batch where requests are merged. +Inf where
 // it would miss the QoS target.
 func (g *group) cost(m *model, n int, merging bool) float64 {
-	if n > g.maxItems || g.profile.Settled() && g.profile.Bound(n, m.q) > m.QoS {
+	if n > g.maxItems || g.profile.Settled() && g.profile.Bound(n, m.Quantile) > m.QoS {
 		return math.Inf(1)
 	}
 	lone := max(1, float64(g.profile.Mean(n)))
@@ -98,25 +131,42 @@ func (g *group) cost(m *model, n int, merging bool) float64 {
 	return min(lone, max(1, float64(n)/float64(full)*float64(g.profile.Mean(full))))
 }
 
-func (p *prices) solve(types int) {
+func (p *prices) solve(types int, bySpeed bool) {
 	if cap(p.y) < types {
 		p.y = make([]float64, types)
 	}
 	p.y = p.y[:types]
-	p.problem.Hint = p.hint
 	if len(p.problem.Share) == 0 {
 		p.even()
 		return
 	}
-	s, err := p.solver.Solve(&p.problem)
-	if err != nil {
+	if bySpeed {
+		p.speed(types)
+	} else if !p.duals(types) {
 		p.even()
 		return
 	}
+	dearest := slices.Max(p.y)
+	for t := range p.y {
+		if dearest > 0 {
+			p.y[t] /= dearest
+		} else {
+			p.y[t] = 1
+		}
+	}
+}
+
+// duals takes the prices of the fluid program, or reports that it has none. By
+// its speed alone a type is worth what the types that share its work are paid
+// for it; that keeps one that the program has too much of from being taken for
+// free.
+func (p *prices) duals(types int) bool {
+	p.problem.Hint = p.hint
+	s, err := p.solver.Solve(&p.problem)
+	if err != nil {
+		return false
+	}
 	p.hint = append(p.hint[:0], s.Price...)
-	// By its speed alone a type is worth what the types that share its work
-	// are paid for it.
-	dearest := 0.0
 	for t := range p.y {
 		p.y[t] = s.Price[t]
 		if p.problem.Capacity[t] == 0 {
@@ -131,13 +181,25 @@ func (p *prices) solve(types int) {
 			}
 		}
 		p.y[t] = max(p.y[t], pricesLeast*least)
-		dearest = max(dearest, p.y[t])
 	}
+	return true
+}
+
+// speed prices a type by how fast it is on all that is asked for, relative to
+// the fastest.
+func (p *prices) speed(types int) {
 	for t := range p.y {
-		if dearest > 0 {
-			p.y[t] /= dearest
-		} else {
-			p.y[t] = 1
+		took, fastest := 0.0, 0.0
+		for i, share := range p.problem.Share {
+			row := p.problem.Cost[i*types : (i+1)*types]
+			if row[t] < math.Inf(1) {
+				took += share * row[t]
+				fastest += share * slices.Min(row)
+			}
+		}
+		p.y[t] = 0
+		if took > 0 {
+			p.y[t] = fastest / took
 		}
 	}
 }
@@ -152,17 +214,9 @@ func (p *prices) even() {
 // supposeSlowest lets the slowest known type stand in for those that have yet
 // to run their first batch.
 func (m *model) supposeSlowest() {
-	var slowest *group
-	for i := range m.groups {
-		g := &m.groups[i]
-		if g.profile.Known() && (slowest == nil || g.profile.Mean(m.MaxBatch) > slowest.profile.Mean(m.MaxBatch)) {
-			slowest = g
+	if slowest := pool.Slowest(m.profiles, m.MaxBatch); slowest != nil {
+		for _, p := range m.profiles {
+			p.Suppose(slowest)
 		}
-	}
-	if slowest == nil {
-		return
-	}
-	for i := range m.groups {
-		m.groups[i].profile.Suppose(slowest.profile)
 	}
 }

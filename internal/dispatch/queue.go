@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"sort"
 
 	"motley/internal/mono"
@@ -23,6 +24,11 @@ func (e entry) before(f entry) bool {
 		return e.due < f.due
 	}
 	return e.seq < f.seq
+}
+
+// compare is before for sorting.
+func (e entry) compare(f entry) int {
+	return cmp.Or(cmp.Compare(e.priority, f.priority), cmp.Compare(e.due, f.due), cmp.Compare(e.seq, f.seq))
 }
 
 // queue is a sorted sequence of waiting requests: highest priority first, then

@@ -14,14 +14,15 @@ func (c *Core) arrive(ev Event) {
 	}
 	c.counts.Arrived++
 	m := &c.models[ev.Model]
-	slot := ev.Request.Index()
-	for int(slot) >= len(c.requests) {
-		c.requests = append(c.requests, request{timer: -1})
+	index := ev.Request.Index()
+	for int(index) >= len(c.byID) {
+		c.byID = append(c.byID, none)
 	}
-	r := &c.requests[slot]
-	if r.state != absent {
+	if c.byID[index] != none {
 		panic(fmt.Sprintf("BUG: request %d arrives twice", ev.Request))
 	}
+	slot := c.newRecord()
+	r := &c.requests[slot]
 	if ev.Priority == 0 {
 		ev.Priority = DefaultPriority
 	}
@@ -31,16 +32,18 @@ func (c *Core) arrive(ev Event) {
 		due = c.now
 	}
 	*r = request{
-		id: ev.Request, model: ev.Model, size: ev.Size, arrived: c.now, deadline: ev.Deadline,
+		id: ev.Request, next: slot, model: ev.Model, size: ev.Size, arrived: c.now, deadline: ev.Deadline,
 		key: ev.MergeKey, failedOn: -1, timer: -1,
 		entry: entry{due: due, seq: c.seq, priority: int32(ev.Priority), slot: slot},
 	}
 	m.demand.add(c.now, ev.Size)
 	if reason := c.admit(m, r); reason != 0 {
+		c.spare = append(c.spare, slot)
 		c.counts.Rejected++
 		c.emit(Action{Kind: Reject, Request: ev.Request, Model: ev.Model, Reason: reason})
 		return
 	}
+	c.byID[index] = slot
 	c.enqueue(slot)
 }
 
@@ -95,7 +98,7 @@ func (c *Core) lastCall(slot uint32) {
 	case c.traits.Late:
 		reason = TooLarge
 	}
-	c.drop(r, reason)
+	c.drop(slot, reason)
 }
 
 // dropLarge turns away what waits and has become too large for every worker.
@@ -105,19 +108,24 @@ func (c *Core) dropLarge(m *model) {
 	}
 	largest := m.largest()
 	for i := m.queue.len() - 1; i >= 0; i-- {
+		i = min(i, m.queue.len()-1) // other parts of what is dropped are gone too
+		if i < 0 {
+			return
+		}
 		slot := m.queue.at(i).slot
-		if r := &c.requests[slot]; r.size > largest {
+		if r := &c.requests[slot]; r.size > largest && !c.splittable(m, r) {
 			c.dequeue(slot)
-			c.drop(r, TooLarge)
+			c.drop(slot, TooLarge)
 		}
 	}
 }
 
-// drop ends a request that has no place any more.
-func (c *Core) drop(r *request, reason Reason) {
-	r.state = absent
+// drop ends the request of a part that has no place any more: it stands in no
+// queue and no execution.
+func (c *Core) drop(slot uint32, reason Reason) {
+	r := &c.requests[slot]
 	a := Action{Kind: Reject, Request: r.id, Model: r.model, Reason: reason}
-	if r.attempts > 0 {
+	if c.forget(slot, false) {
 		a.Kind = GiveUp
 		c.counts.Failed++
 	} else {
@@ -129,32 +137,12 @@ func (c *Core) drop(r *request, reason Reason) {
 // cancel forgets a request whose client is gone. One that has ended already is
 // no error: the two cross on the way.
 func (c *Core) cancel(id RequestID) {
-	slot := id.Index()
-	if int(slot) >= len(c.requests) {
-		return
-	}
-	r := &c.requests[slot]
-	if r.id != id || r.state == absent {
+	slot := c.slotOf(id)
+	if slot == none {
 		return
 	}
 	c.counts.Cancelled++
-	if r.state == queued {
-		c.dequeue(slot)
-		r.state = absent
-		return
-	}
-	r.state = absent
-	b := &c.batches[r.batch]
-	for i, s := range b.members {
-		if s == slot {
-			b.members[i] = gone
-		}
-	}
-	c.models[r.model].flying--
-	b.wanted--
-	if b.wanted == 0 {
-		c.abandon(b)
-	}
+	c.forget(slot, true)
 }
 
 // retry puts a member of a failed execution back into its queue, or ends it.
@@ -172,13 +160,13 @@ func (c *Core) retry(slot uint32, on pool.WorkerID, fault Fault, merged bool) {
 	}
 	switch {
 	case fault == RequestFault && !merged:
-		c.drop(r, Refused)
+		c.drop(slot, Refused)
 		return
 	case attempts >= m.MaxAttempts:
-		c.drop(r, Exhausted)
+		c.drop(slot, Exhausted)
 		return
 	case c.now > c.latestStart(m, r):
-		c.drop(r, Deadline)
+		c.drop(slot, Deadline)
 		return
 	}
 	if fault == WorkerFault {
@@ -198,15 +186,16 @@ func (c *Core) latestStart(m *model, r *request) mono.Time {
 		return r.deadline
 	}
 	latest := mono.Time(-1)
+	rows := c.leastRows(m, r)
 	for i := range m.groups {
 		g := &m.groups[i]
-		if g.up == 0 || r.size > g.maxItems {
+		if g.up == 0 || rows > g.maxItems {
 			continue
 		}
 		if !g.profile.Settled() {
 			return r.deadline
 		}
-		if at := r.deadline - mono.Time(g.profile.Bound(r.size, m.q)); at > latest {
+		if at := r.deadline - mono.Time(g.profile.Bound(rows, m.Quantile)); at > latest {
 			latest = at
 		}
 	}

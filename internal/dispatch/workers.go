@@ -18,6 +18,7 @@ func (c *Core) refresh(id pool.WorkerID) {
 		if !free {
 			delta = -1
 		}
+		c.free += delta
 		for _, s := range w.Serves {
 			if s.MaxBatch > 0 {
 				c.models[s.Model].group(w.Type).free += delta

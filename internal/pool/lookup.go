@@ -84,3 +84,39 @@ const longest = float64(1000 * time.Hour)
 func toDuration(ns float64) time.Duration {
 	return time.Duration(min(ns, longest) + 0.5)
 }
+
+// Within returns the largest batch, up to most items, whose Bound at q is at
+// most limit; 0 where even a single item's is over it. Where nothing is known
+// it is most.
+func (p *Profile) Within(limit time.Duration, most int, q float64) int {
+	if most < 1 || p.Bound(most, q) <= limit {
+		return max(most, 0)
+	}
+	if len(p.knots) == 0 { // p.like, which Bound has asked
+		return p.like.Within(limit, most, q)
+	}
+	// The knots by halving, then the line between two of them; rounding can put
+	// the result one off.
+	k := p.knots
+	i := sort.Search(len(k), func(i int) bool { return k[i].bound > float64(limit) })
+	n := most
+	switch {
+	case i == 0:
+		n = sort.Search(min(k[0].n, most), func(n int) bool { return p.Bound(n+1, q) > limit })
+		return n
+	case i == len(k):
+		lo := k[i-1].n
+		return lo + sort.Search(most-lo, func(d int) bool { return p.Bound(lo+d+1, q) > limit })
+	case k[i-1].boundPer > 0:
+		n = min(most, k[i-1].n+int((float64(limit)-k[i-1].bound)/k[i-1].boundPer))
+	default:
+		n = min(most, k[i].n)
+	}
+	for n > 0 && p.Bound(n, q) > limit {
+		n--
+	}
+	for n < most && p.Bound(n+1, q) <= limit {
+		n++
+	}
+	return n
+}

@@ -135,8 +135,11 @@ func (d *driver) step(ev dispatch.Event) {
 func (d *driver) start(at mono.Time, a *dispatch.Action) {
 	d.sizes = d.sizes[:0]
 	items := 0
-	for _, id := range a.Requests {
+	for i, id := range a.Requests {
 		n := d.arrivals[d.arrival[id.Index()]].Size
+		if a.Rows != nil {
+			n = a.Rows[i].Count
+		}
 		d.sizes = append(d.sizes, n)
 		items += n
 	}

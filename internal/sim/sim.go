@@ -28,7 +28,7 @@ type Execution struct {
 	Worker pool.WorkerID
 	Model  pool.ModelID
 	Items  int
-	Sizes  []int // of its members, in order; valid during the call
+	Sizes  []int // items of each member, or of the part of it that runs here; valid during the call
 }
 
 // Outcome is the truth of one execution, which the core does not see before
@@ -62,7 +62,7 @@ type Ended struct {
 	Kind    dispatch.ActionKind // Answer, Reject or GiveUp
 	Reason  dispatch.Reason     // for Reject and GiveUp
 	Took    time.Duration       // from arrival to end
-	Items   int                 // of the batch that answered it
+	Items   int                 // of the batch that answered it, or its last part
 }
 
 // Result is what an experiment comes to.

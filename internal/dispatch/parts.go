@@ -1,0 +1,121 @@
+package dispatch
+
+// A request whose rows run apart is several records, one for each part: each
+// waits, runs and is tried again on its own. They end together: with the
+// answer of the last, or with the first that cannot be answered.
+
+// none marks a place where no record stands.
+const none = ^uint32(0)
+
+// Rows says which rows of a request a batch runs.
+type Rows struct{ From, Count int }
+
+// newRecord returns the slot of a record that nobody uses.
+func (c *Core) newRecord() uint32 {
+	if n := len(c.spare); n > 0 {
+		s := c.spare[n-1]
+		c.spare = c.spare[:n-1]
+		return s
+	}
+	c.requests = append(c.requests, request{timer: -1})
+	return uint32(len(c.requests) - 1)
+}
+
+// slotOf is the slot of some part of a live request, or none.
+func (c *Core) slotOf(id RequestID) uint32 {
+	i := id.Index()
+	if int(i) >= len(c.byID) {
+		return none
+	}
+	s := c.byID[i]
+	if s != none && c.requests[s].id != id {
+		return none
+	}
+	return s
+}
+
+// splittable reports whether rows of the request may run apart from the
+// others.
+func (c *Core) splittable(m *model, r *request) bool {
+	return c.traits.Splits && !m.NoSplit && m.MaxBatch > 1 && r.key != 0 && !r.alone && r.size > 1
+}
+
+// leastRows is the size of the smallest part that the request could be cut
+// into: what decides whether it can still be answered in time.
+func (c *Core) leastRows(m *model, r *request) int {
+	if m.up < 2 || !c.splittable(m, r) {
+		return r.size
+	}
+	return (r.size + m.up - 1) / m.up
+}
+
+// cut leaves the first n rows with the waiting record in the slot and makes
+// another of the rest, which waits right behind it. 0 < n < its size.
+func (c *Core) cut(slot uint32, n int) {
+	s := c.newRecord()
+	r, rest := &c.requests[slot], &c.requests[s]
+	c.seq++
+	*rest = *r
+	rest.from += n
+	rest.size -= n
+	rest.timer = -1
+	rest.entry.seq, rest.entry.slot = c.seq, s
+	r.next = s
+	c.models[r.model].queue.items -= rest.size
+	r.size = n
+	c.enqueue(s)
+}
+
+// forget takes every part of a request out of queues and executions and lets
+// their slots go. It reports whether any of them has run, or runs. The record
+// in the slot must stand in neither, unless all is true.
+func (c *Core) forget(slot uint32, all bool) (ran bool) {
+	c.byID[c.requests[slot].id.Index()] = none
+	for s := slot; ; {
+		r := &c.requests[s]
+		ran = ran || r.attempts > 0 || r.state == done
+		if s != slot || all {
+			switch r.state {
+			case queued:
+				c.dequeue(s)
+			case flying:
+				ran = true
+				c.leave(s)
+			}
+		}
+		r.state = absent
+		c.spare = append(c.spare, s)
+		if s = r.next; s == slot {
+			return ran
+		}
+	}
+}
+
+// leave takes a record out of the execution that it is a member of.
+func (c *Core) leave(slot uint32) {
+	r := &c.requests[slot]
+	b := &c.batches[r.batch]
+	for i, s := range b.members {
+		if s == slot {
+			b.members[i] = gone
+		}
+	}
+	c.models[r.model].flying--
+	b.wanted--
+	if b.wanted == 0 && b.live && !b.given {
+		c.abandon(b)
+	}
+}
+
+// complete reports whether every part of the request has its rows' answer.
+func (c *Core) complete(slot uint32) bool {
+	for s := slot; ; {
+		r := &c.requests[s]
+		if r.state != done {
+			return false
+		}
+		if s = r.next; s == slot {
+			return true
+		}
+	}
+}
