@@ -146,6 +146,62 @@ func TestCheapestVerified(t *testing.T) {
 	}
 }
 
+// TestFinalsBelowTheRate: closer looks may find less, and then the next
+// cheapest have to do.
+func TestFinalsBelowTheRate(t *testing.T) {
+	p := kairosProblem(t, nil, "mtwnd")
+	real := reality(t, p, []float64{0.1, 0.2, 0.15, 0.1}, 0)
+	p.Rate, p.Finals = 800, 2
+	p.Verify = func(trials []Trial) ([]float64, error) {
+		var rates []float64
+		for _, x := range trials {
+			r := real(x.Mix, true)
+			if !x.Final {
+				r *= 1.03
+			}
+			rates = append(rates, r)
+		}
+		return rates, nil
+	}
+	plan, err := Solve(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mix := make([]int, len(p.Types))
+	for j, c := range plan.Best.Mix {
+		mix[j] = c.OnDemand
+	}
+	if r := real(mix, true); r != plan.Best.Goodput || r < p.Rate {
+		t.Errorf("%v carries %v, not %v", mix, r, plan.Best.Goodput)
+	}
+}
+
+// TestSomeMixesCarryNothing: without a g4dn the largest requests have nowhere
+// to go.
+func TestSomeMixesCarryNothing(t *testing.T) {
+	p := kairosProblem(t, nil, "wnd")
+	p.Budget = 0.7
+	p.Current = []Count{{}, {}, {3, 0}, {}}
+	real := reality(t, p, []float64{0.1, 0.2, 0.15, 0.1}, 0)
+	p.Verify = func(trials []Trial) ([]float64, error) {
+		var rates []float64
+		for _, x := range trials {
+			if math.IsNaN(x.Near) || x.Near == 0 && x.Mix[0] > 0 {
+				t.Errorf("%v is said to be near %v", x.Mix, x.Near)
+			}
+			rates = append(rates, real(x.Mix, true))
+		}
+		return rates, nil
+	}
+	plan, err := Solve(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Best.Mix[0].OnDemand != 1 || plan.Best.Goodput <= 0 || plan.Current.Goodput != 0 || math.IsNaN(plan.Reached) {
+		t.Errorf("%+v", plan)
+	}
+}
+
 func TestVerifyFails(t *testing.T) {
 	for _, c := range []struct {
 		want   string
