@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"motley/internal/config"
+	"motley/internal/planner"
 	"motley/internal/pool"
 )
 
@@ -66,7 +67,7 @@ func TestPlanReport(t *testing.T) {
 		`\nAdd next: one \S+ \(0\.\d+ USD/h\), for about \d\S* requests/s more\.`,
 		`\nA further USD per hour would buy about \d\S* requests/s\.`,
 		`\nThe current pool costs 2\.08 USD/h and carries \d\S* requests/s: place \d+ of 126\. The best carries \d\S* times`,
-		`\nRanked 125 mixes \(all that nothing can be added to\) and simulated 20,`,
+		`\nRanked 126 mixes \(all that nothing can be added to, and the current one\) and simulated 20,`,
 	} {
 		if !regexp.MustCompile(want).MatchString(text) {
 			t.Errorf("the report does not say %s:\n%s", want, text)
@@ -139,11 +140,39 @@ func TestPlanRate(t *testing.T) {
 		t.Errorf("%+v", best)
 	}
 	text, err = run(hetero(t), PlanOptions{Rate: 200})
-	if err != nil || !strings.HasPrefix(text, "The cheapest mix for 200 requests/s within 2.5 USD/h\n") {
+	if err != nil || !strings.HasPrefix(text, "The cheapest mix for 200 requests/s within 2.5 USD/h\n") || !strings.Contains(text, "% more than is asked for.") {
 		t.Errorf("%v\n%s", err, text)
 	}
 	if _, err := run(hetero(t), PlanOptions{Rate: 1e6}); err == nil || !strings.Contains(err.Error(), "carries Rate") {
 		t.Errorf("a rate that nothing carries: %v", err)
+	}
+}
+
+// TestPlanAgainstAll holds the pick to a simulation of every mix.
+func TestPlanAgainstAll(t *testing.T) {
+	cfg := hetero(t)
+	cfg.Plan.Requests = 1000
+	s, err := newStudy(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.problem(PlanOptions{Budget: 1.8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Finals, p.Candidates = 0, 12
+	plan, err := planner.Solve(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Candidates = 1000
+	all, err := planner.Solve(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all.Measured < 2*plan.Measured || plan.Best.Goodput < 0.98*all.Best.Goodput {
+		t.Errorf("of %d mixes %v carries most, %v; of all %d %v, %v", plan.Measured, plan.Best.Mix, plan.Best.Goodput,
+			all.Measured, all.Best.Mix, all.Best.Goodput)
 	}
 }
 

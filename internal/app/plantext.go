@@ -40,6 +40,9 @@ func (s *study) report(w io.Writer, p *planner.Problem, plan *planner.Plan) erro
 	o.line("")
 	s.table(o, plan)
 	o.line("")
+	if p.Rate > 0 {
+		o.line("The best carries %s more than is asked for.", percent(plan.Headroom))
+	}
 	// Shadow prices are of the estimate: scaled by what the mix reaches of its.
 	reached := plan.Best.Goodput / plan.Best.Estimate
 	for _, u := range plan.Uses {
@@ -54,7 +57,7 @@ func (s *study) report(w io.Writer, p *planner.Problem, plan *planner.Plan) erro
 	s.currentText(o, plan)
 	all := "those around the optimum in fractions"
 	if plan.Exhaustive && p.Rate == 0 {
-		all = "all that nothing can be added to"
+		all = "all that nothing can be added to, and the current one"
 	} else if plan.Exhaustive {
 		all = "among them all that cost little more and that nothing can be taken from"
 	}
@@ -131,7 +134,7 @@ func (s *study) currentText(o *printer, plan *planner.Plan) {
 		return
 	}
 	o.line("The current pool costs %.4g USD/h and carries %.5g requests/s: place %d of %d. The best carries %.3g times as many requests per USD.",
-		c.USDPerHour, c.Goodput, plan.Rank, plan.Examined+1, plan.Best.Goodput/plan.Best.USDPerHour/(c.Goodput/c.USDPerHour))
+		c.USDPerHour, c.Goodput, plan.Rank, plan.Examined, plan.Best.Goodput/plan.Best.USDPerHour/(c.Goodput/c.USDPerHour))
 }
 
 func (s *study) shareOf(model int) float64 {

@@ -183,7 +183,8 @@ type Plan struct {
 	// PerUSD is what a further USD per hour would buy, in requests/s of the
 	// estimate, if fractions could be bought.
 	PerUSD float64
-	// Examined counts the mixes that were ranked, Measured those verified.
+	// Examined counts the mixes that were ranked, Current among them, Measured
+	// those verified but for Current.
 	// Exhaustive says that none within the budget that nothing can be added
 	// to (with Rate: that nothing can be taken from) was left out.
 	Examined, Measured int
