@@ -38,7 +38,7 @@ func reality(t *testing.T, p *Problem, part []float64, noise float64) func([]int
 
 func TestVerified(t *testing.T) {
 	for _, m := range kairosModels {
-		for seed := range uint64(6) {
+		for seed := range uint64(3) {
 			p := kairosProblem(t, nil, m.name)
 			rng := rand.New(rand.NewPCG(seed, 9))
 			part := make([]float64, len(p.Types))
@@ -93,10 +93,10 @@ func TestVerified(t *testing.T) {
 }
 
 func TestCheapestVerified(t *testing.T) {
-	for _, m := range kairosModels {
-		for seed := range uint64(3) {
+	for k, m := range kairosModels {
+		t.Run(m.name, func(t *testing.T) {
 			p := kairosProblem(t, nil, m.name)
-			rng := rand.New(rand.NewPCG(seed, 10))
+			rng := rand.New(rand.NewPCG(uint64(k), 10))
 			part := make([]float64, len(p.Types))
 			for j := range part {
 				part[j] = 0.2 * rng.Float64()
@@ -116,11 +116,10 @@ func TestCheapestVerified(t *testing.T) {
 			p.Rate, p.Budget = 0.8*budget.Best.Goodput, 0
 			plan, err := Solve(p)
 			if err != nil {
-				t.Errorf("%s, seed %d: %v", m.name, seed, err)
-				continue
+				t.Fatal(err)
 			}
 			if plan.Best.Goodput < p.Rate || plan.Headroom < 0 {
-				t.Errorf("%s, seed %d: %v carries %v of %v", m.name, seed, plan.Best.Mix, plan.Best.Goodput, p.Rate)
+				t.Errorf("%v carries %v of %v", plan.Best.Mix, plan.Best.Goodput, p.Rate)
 			}
 			least := math.Inf(1)
 			for g := range 5 {
@@ -140,9 +139,9 @@ func TestCheapestVerified(t *testing.T) {
 				}
 			}
 			if plan.Best.USDPerHour > 1.02*least {
-				t.Errorf("%s, seed %d: %v costs %v, but %v suffices", m.name, seed, plan.Best.Mix, plan.Best.USDPerHour, least)
+				t.Errorf("%v costs %v, but %v suffices", plan.Best.Mix, plan.Best.USDPerHour, least)
 			}
-		}
+		})
 	}
 }
 
