@@ -263,8 +263,8 @@ func (p *Problem) check() error {
 		return fmt.Errorf("cannot plan: Current has %d types of %d", len(p.Current), len(p.Types))
 	}
 	for j, c := range p.Current {
-		if c.OnDemand < 0 || c.Spot < 0 {
-			return bad(fmt.Sprintf("Current[%d] (%s)", j, p.Types[j].Name), c, "at least 0")
+		if c.OnDemand < 0 || c.Spot < 0 || c.Spot > 0 && p.Types[j].SpotUSDPerHour == 0 {
+			return bad(fmt.Sprintf("Current[%d] (%s)", j, p.Types[j].Name), c, "at least 0, without spot instances where they have no price")
 		}
 	}
 	for j := range p.Types {
