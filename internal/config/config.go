@@ -24,6 +24,7 @@ type Config struct {
 	Models        []Model        `yaml:"models"`
 	InstanceTypes []InstanceType `yaml:"instance_types"`
 	Profiles      []string       `yaml:"profiles"` // CSV files, relative to the configuration; absolute after Load
+	Learned       Learned        `yaml:"learned"`
 	Workers       []Worker       `yaml:"workers"`
 	Breaker       Breaker        `yaml:"breaker"`
 
@@ -80,6 +81,12 @@ type InstanceType struct {
 	Name        string  `yaml:"name"`
 	USDPerHour  float64 `yaml:"usd_per_hour"` // 0 = not priced
 	Accelerator string  `yaml:"accelerator"`  // empty = none
+}
+
+// Learned says where the profiles that the router learns outlive it.
+type Learned struct {
+	File     string        `yaml:"file"`     // empty = nowhere; absolute after Load
+	Interval time.Duration `yaml:"interval"` // between two savings
 }
 
 // Worker is one model server, or Count alike. Exactly one of Embedded, Remote
@@ -151,6 +158,7 @@ func (c *Config) setDefaults() {
 	c.Policy = "least-load"
 	c.Log.setDefaults()
 	c.Limits.setDefaults()
+	c.Learned.setDefaults()
 	c.Breaker.setDefaults()
 }
 
@@ -171,6 +179,8 @@ func (m *Model) setDefaults() {
 }
 
 func (q *QoS) setDefaults() { q.Target, q.Percentile = time.Second, 99 }
+
+func (l *Learned) setDefaults() { l.Interval = time.Minute }
 
 func (w *Worker) setDefaults() { w.Count, w.Concurrency = 1, 1 }
 

@@ -40,6 +40,7 @@ func (c *Config) Validate() []Violation {
 		}
 	}
 	c.checkRows(f)
+	duration(f, "learned.interval", c.Learned.Interval, 100*time.Millisecond)
 	c.checkWorkers(f)
 	c.Breaker.check(f)
 	sortViolations(f.list)
