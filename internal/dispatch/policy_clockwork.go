@@ -7,8 +7,10 @@ import (
 
 // clockwork is the scheduling of Clockwork (Gujarati et al., OSDI 2020): every
 // worker has a queue of its own; a request joins the one where it is predicted
-// to finish first, and is turned away when even that is too late. A free worker
-// runs the first of its queue with as many behind it as keep all deadlines.
+// to finish first, and is turned away when even that is too late. It stays
+// there, until its turn has come and proves too late: then it is asked again
+// who finishes it first. A free worker runs the first of its queue with as many
+// behind it as keep all deadlines.
 type clockwork struct {
 	assigned []assignment // by request slot
 	ready    []mono.Time  // by worker: when what it has been given is done
@@ -63,11 +65,14 @@ func (p *clockwork) assign(t *Turn, slot uint32) {
 		p.assigned = append(p.assigned, assignment{})
 	}
 	a := &p.assigned[slot]
-	if a.id != r.id || a.worker < 0 || !t.c.workers[a.worker].Allows(t.c.now) || t.c.workers[a.worker].limit(r.model) < r.size {
-		*a = assignment{r.id, p.soonest(t, r)}
+	if a.id != r.id || a.worker < 0 || !p.stays(t, r, a.worker) {
+		id, late := p.soonest(t, r)
+		*a = assignment{r.id, id}
+		if late {
+			p.refused = append(p.refused, slot)
+		}
 	}
 	if a.worker < 0 {
-		p.refused = append(p.refused, slot)
 		return
 	}
 	w := &t.c.workers[a.worker]
@@ -76,27 +81,45 @@ func (p *clockwork) assign(t *Turn, slot uint32) {
 	p.queues[a.worker] = append(p.queues[a.worker], slot)
 }
 
-// soonest is the worker on which the request is predicted to end first, −1 if
-// none ends it in time.
-func (p *clockwork) soonest(t *Turn, r *request) pool.WorkerID {
+// stays reports whether the request is still in good hands with the worker.
+func (p *clockwork) stays(t *Turn, r *request, id pool.WorkerID) bool {
+	w := &t.c.workers[id]
 	m := &t.c.models[r.model]
-	best, end := pool.WorkerID(-1), mono.Never
+	if !w.Allows(t.c.now) || w.limit(r.model) < r.size || t.avoided(m, r) == id {
+		return false
+	}
+	if len(p.queues[id]) > 0 || !w.free {
+		return true // its turn has not come
+	}
+	g := m.group(w.Type)
+	return !g.profile.Settled() || t.fits(m, g, r.size, r.deadline)
+}
+
+// soonest is the worker on which the request is predicted to end first, of those
+// that end it in time. Without one it is −1; late is false where that is only
+// because nobody is there to be asked at present.
+func (p *clockwork) soonest(t *Turn, r *request) (best pool.WorkerID, late bool) {
+	m := &t.c.models[r.model]
+	avoid := t.avoided(m, r)
+	end := mono.Never
+	best = -1
 	for i := range m.groups {
 		g := &m.groups[i]
 		need := g.profile.Mean(r.size)
 		bound := g.profile.Bound(r.size, m.q)
 		for _, id := range g.workers {
 			w := &t.c.workers[id]
-			if !w.Allows(t.c.now) || w.limit(r.model) < r.size {
+			if !w.Allows(t.c.now) || w.limit(r.model) < r.size || id == avoid {
 				continue
 			}
-			late := p.ready[id].Add(bound) > r.deadline && g.profile.Settled()
-			if at := p.ready[id].Add(need); !late && at < end {
+			if p.ready[id].Add(bound) > r.deadline && g.profile.Settled() {
+				late = true
+			} else if at := p.ready[id].Add(need); at < end {
 				best, end = id, at
 			}
 		}
 	}
-	return best
+	return best, late && best < 0
 }
 
 // gather is the first batch of the worker's queue.
