@@ -62,7 +62,7 @@ func (p *clockwork) Dispatch(t *Turn) {
 func (p *clockwork) assign(t *Turn, slot uint32) {
 	r := &t.c.requests[slot]
 	for int(slot) >= len(p.assigned) {
-		p.assigned = append(p.assigned, assignment{})
+		p.assigned = append(p.assigned, assignment{worker: -1})
 	}
 	a := &p.assigned[slot]
 	if a.id != r.id || a.worker < 0 || !p.stays(t, r, a.worker) {

@@ -36,16 +36,17 @@ func (p *sizeThreshold) Dispatch(t *Turn) {
 	t.rounds(func(m pool.ModelID, i int) bool {
 		mod, s := &t.c.models[m], &p.splits[m]
 		r := t.request(m, i)
+		avoid := t.avoided(mod, r) // where it failed; any other will do, then
 		want := r.size >= s.large
 		if !p.has(mod, r.size, want) {
 			want = !want
 		}
 		for j := range mod.groups {
 			g := &mod.groups[j]
-			if s.fast[j] != want || !t.takes(mod, g, r) {
+			if avoid < 0 && s.fast[j] != want || !t.takes(mod, g, r) {
 				continue
 			}
-			if w := t.pick(m, g, r.size, t.avoided(mod, r)); w >= 0 {
+			if w := t.pick(m, g, r.size, avoid); w >= 0 {
 				p.picks[0] = r.entry.slot
 				t.start(w, p.picks[:])
 				return true
