@@ -20,7 +20,7 @@ type Config struct {
 	Listen        string         `yaml:"listen"` // host:port of the HTTP endpoint
 	Log           Log            `yaml:"log"`
 	Limits        Limits         `yaml:"limits"`
-	Policy        string         `yaml:"policy"` // one of Policies
+	Policy        string         `yaml:"policy"` // one of Policies, or size-threshold=N
 	Models        []Model        `yaml:"models"`
 	InstanceTypes []InstanceType `yaml:"instance_types"`
 	Profiles      []string       `yaml:"profiles"` // CSV files, relative to the configuration; absolute after Load
@@ -138,7 +138,7 @@ type Breaker struct {
 
 // Values that fields may take.
 var (
-	Policies = []string{"fcfs", "least-load", "p2c"}
+	Policies = []string{"least-load", "priced", "fcfs", "p2c", "size-threshold", "clockwork", "kairos"}
 	// BuiltinModels are the models that the builtin engine has without a path.
 	BuiltinModels = []string{"fashion"}
 
