@@ -10,8 +10,8 @@ import (
 )
 
 // checkedClockwork is clockwork with every call held against a plain account:
-// whose queue a request is in, when that worker is done with what is before it,
-// and what follows from that.
+// whose queue a request is in, and when that worker is done with it if the queue
+// is played through.
 type checkedClockwork struct {
 	clockwork
 	t       *testing.T
@@ -22,25 +22,46 @@ type checkedClockwork struct {
 
 func (k *checkedClockwork) Dispatch(t *Turn) {
 	c := t.c
-	done := make([]mono.Time, len(c.workers)) // with what it runs and what is before
 	queue := make([][]*request, len(c.workers))
-	for i := range c.workers {
-		done[i] = c.now
-		for _, slot := range c.workers[i].running {
-			done[i] = max(c.now, c.batches[slot].ends)
+	// done plays a worker's queue through, with one more request behind it: what
+	// it runs, then batches of neighbours, each as large as its deadlines allow.
+	// late: the last one starts a batch, and that ends too late by the bound.
+	done := func(id pool.WorkerID, more *request) (end mono.Time, late bool) {
+		end = c.now
+		for _, slot := range c.workers[id].running {
+			end = max(c.now, c.batches[slot].ends)
 		}
+		var batch []*request
+		var start mono.Time
+		for _, r := range append(slices.Clone(queue[id]), more) {
+			m, profile := c.ModelConfig(r.model), c.Profile(r.model, c.workers[id].Type)
+			items, due := r.size, r.deadline
+			for _, b := range batch {
+				items, due = items+b.size, min(due, b.deadline)
+			}
+			if len(batch) == 0 || batch[0].model != r.model || batch[0].key != r.key || r.key == 0 ||
+				items > min(m.MaxBatch, c.Limit(id, r.model)) || start.Add(profile.Bound(items, m.Quantile)) > due {
+				batch, items, start = nil, r.size, end
+				late = start.Add(profile.Bound(items, m.Quantile)) > r.deadline
+			} else {
+				late = false
+			}
+			batch = append(batch, r)
+			end = start.Add(profile.Mean(items))
+		}
+		return end, late
 	}
 	can := func(r *request, id pool.WorkerID) bool {
 		return c.workers[id].State == pool.Up && c.Limit(id, r.model) >= r.size
 	}
-	holds := func(r *request, id pool.WorkerID, from mono.Time) bool {
+	holds := func(r *request, id pool.WorkerID) bool {
 		m := c.ModelConfig(r.model)
-		return from.Add(c.Profile(r.model, c.workers[id].Type).Bound(r.size, m.Quantile)) <= r.deadline
+		return c.now.Add(c.Profile(r.model, c.workers[id].Type).Bound(r.size, m.Quantile)) <= r.deadline
 	}
 	var rejected []RequestID
 	for _, r := range (reference{c}).requests(len(c.requests)) {
 		id, has := k.account[r.id]
-		if has && len(queue[id]) == 0 && len(c.workers[id].running) == 0 && !holds(r, id, c.now) {
+		if has && len(queue[id]) == 0 && len(c.workers[id].running) == 0 && !holds(r, id) {
 			has = false
 			k.moves++
 		}
@@ -49,10 +70,10 @@ func (k *checkedClockwork) Dispatch(t *Turn) {
 			var end mono.Time
 			for typ := range c.cfg.Types { // of equals the first type's first worker
 				for w := range pool.WorkerID(len(c.workers)) {
-					if int(c.workers[w].Type) != typ || !can(r, w) || !holds(r, w, done[w]) {
+					if int(c.workers[w].Type) != typ || !can(r, w) {
 						continue
 					}
-					if e := done[w].Add(c.Profile(r.model, c.workers[w].Type).Mean(r.size)); !found || e < end {
+					if e, late := done(w, r); !late && (!found || e < end) {
 						found, id, end = true, w, e
 					}
 				}
@@ -63,7 +84,6 @@ func (k *checkedClockwork) Dispatch(t *Turn) {
 			}
 			k.account[r.id] = id
 		}
-		done[id] = done[id].Add(c.Profile(r.model, c.workers[id].Type).Mean(r.size))
 		queue[id] = append(queue[id], r)
 	}
 	started := map[pool.WorkerID][]RequestID{}
