@@ -30,6 +30,7 @@ type App struct {
 	loop   *live.Loop
 	server *router.Server
 	pool   *parts
+	keeper *keeper
 }
 
 // Options are what is not part of a configuration.
@@ -65,7 +66,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, errors.Join(err, p.close())
 	}
 	loop.Watch()
-	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p}
+	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, keeper: keep(p.memory, cfg.Learned.Interval, loop.Learned)}
 	a.server, err = router.New(router.Config{
 		Loop: loop, Models: a.models(), Metrics: metrics, Gatherer: registry, Log: opt.Log, Version: opt.Version,
 		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
@@ -139,9 +140,10 @@ func reachable(addr net.Addr) string {
 // Loop is the loop that the router hands requests to.
 func (a *App) Loop() *live.Loop { return a.loop }
 
-// Close waits for requests under way until ctx ends and frees everything.
+// Close waits for requests under way until ctx ends, saves what was learned
+// and frees everything.
 func (a *App) Close(ctx context.Context) error {
-	return errors.Join(a.loop.Close(ctx), a.pool.close())
+	return errors.Join(a.loop.Close(ctx), a.keeper.close(), a.pool.close())
 }
 
 // cpus is how many executions this process can run at once.

@@ -23,6 +23,7 @@ type parts struct {
 	core     dispatch.Config
 	backends []backend.Backend
 	probe    live.ProbeConfig
+	memory   *memory
 	engines  map[engineKey]engine.Model // loaded once, shared by workers
 }
 
@@ -33,7 +34,7 @@ type engineKey struct {
 }
 
 func build(cfg *config.Config, log *slog.Logger) (p *parts, err error) {
-	p = &parts{engines: map[engineKey]engine.Model{}}
+	p = &parts{engines: map[engineKey]engine.Model{}, memory: remember(cfg.Learned.File, log)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
@@ -71,11 +72,21 @@ func (p *parts) addModel(cfg *config.Config, m *config.Model) error {
 	p.probe.Metadata = append(p.probe.Metadata, declared(m))
 	var row []*pool.Profile
 	for _, t := range cfg.InstanceTypes {
-		profile, err := pool.NewProfile(cfg.Points(m.Name, t.Name))
+		points := cfg.Points(m.Name, t.Name)
+		profile, err := pool.NewProfile(points)
 		if err != nil {
 			return fmt.Errorf("cannot use the profile of %s on %s: %w", m.Name, t.Name, err)
 		}
+		if learned := p.memory.take(m.Name, t.Name, points); learned != nil {
+			profile = learned
+		}
 		row = append(row, profile)
+	}
+	// A type of which nothing is known is taken for the slowest that is: for
+	// infinitely fast it would be given everything.
+	slowest := pool.Slowest(row, max(m.MaxBatch, 1))
+	for _, profile := range row {
+		profile.Suppose(slowest)
 	}
 	p.core.Profiles = append(p.core.Profiles, row)
 	return nil

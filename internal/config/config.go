@@ -20,10 +20,11 @@ type Config struct {
 	Listen        string         `yaml:"listen"` // host:port of the HTTP endpoint
 	Log           Log            `yaml:"log"`
 	Limits        Limits         `yaml:"limits"`
-	Policy        string         `yaml:"policy"` // one of Policies
+	Policy        string         `yaml:"policy"` // one of Policies, or size-threshold=N
 	Models        []Model        `yaml:"models"`
 	InstanceTypes []InstanceType `yaml:"instance_types"`
 	Profiles      []string       `yaml:"profiles"` // CSV files, relative to the configuration; absolute after Load
+	Learned       Learned        `yaml:"learned"`
 	Workers       []Worker       `yaml:"workers"`
 	Breaker       Breaker        `yaml:"breaker"`
 	Plan          Plan           `yaml:"plan"`
@@ -90,6 +91,12 @@ type InstanceType struct {
 	Recovery             time.Duration `yaml:"recovery"`               // until another one serves
 }
 
+// Learned says where the profiles that the router learns outlive it.
+type Learned struct {
+	File     string        `yaml:"file"`     // empty = nowhere; absolute after Load
+	Interval time.Duration `yaml:"interval"` // between two savings
+}
+
 // Worker is one model server, or Count alike. Exactly one of Embedded, Remote
 // and Emulated is set.
 type Worker struct {
@@ -139,7 +146,7 @@ type Breaker struct {
 
 // Values that fields may take.
 var (
-	Policies = []string{"fcfs", "least-load", "p2c"}
+	Policies = []string{"least-load", "priced", "fcfs", "p2c", "size-threshold", "clockwork", "kairos"}
 	// BuiltinModels are the models that the builtin engine has without a path.
 	BuiltinModels = []string{"fashion"}
 
@@ -159,6 +166,7 @@ func (c *Config) setDefaults() {
 	c.Policy = "least-load"
 	c.Log.setDefaults()
 	c.Limits.setDefaults()
+	c.Learned.setDefaults()
 	c.Breaker.setDefaults()
 	c.Plan.setDefaults()
 }
@@ -180,6 +188,8 @@ func (m *Model) setDefaults() {
 }
 
 func (q *QoS) setDefaults() { q.Target, q.Percentile = time.Second, 99 }
+
+func (l *Learned) setDefaults() { l.Interval = time.Minute }
 
 func (w *Worker) setDefaults() { w.Count, w.Concurrency = 1, 1 }
 

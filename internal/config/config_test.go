@@ -173,6 +173,26 @@ func TestZeroIsNotAbsent(t *testing.T) {
 	}
 }
 
+// The file of what is learned need not be there, and its path starts at the
+// configuration.
+func TestLearnedFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "router.yaml")
+	if err := os.WriteFile(path, append(Default(), "learned: {file: profiles.state}\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (Learned{filepath.Join(dir, "profiles.state"), time.Minute}); c.Learned != want {
+		t.Errorf("learned %+v, want %+v", c.Learned, want)
+	}
+	if c := load(t, "quickstart.yaml"); c.Learned.File != "" {
+		t.Errorf("the quickstart keeps profiles in %s", c.Learned.File)
+	}
+}
+
 func TestParseSize(t *testing.T) {
 	for in, want := range map[string]Size{"0": 0, "17": 17, "1KiB": 1024, "64 MiB": 64 << 20, "3GiB": 3 << 30} {
 		if got, err := ParseSize(in); err != nil || got != want {

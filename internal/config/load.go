@@ -96,6 +96,12 @@ func (c *Config) openFiles() []Violation {
 		}
 		c.Rows = append(c.Rows, rows...)
 	}
+	if written := c.Learned.File; written != "" {
+		c.Learned.File = from(written)
+		if problem := notAFile(c.Learned.File); problem != "" {
+			f.add("learned.file", written, "%s", problem)
+		}
+	}
 	for i := range c.Workers {
 		e := c.Workers[i].Embedded
 		if e == nil {
@@ -126,6 +132,17 @@ func (c *Config) openFiles() []Violation {
 		}
 	}
 	return f.list
+}
+
+// notAFile says why a file that need not be there yet cannot be kept at path.
+func notAFile(path string) string {
+	if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
+		return "must be in a directory that is there"
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return "must be a regular file, or not there yet"
+	}
+	return ""
 }
 
 func readProfiles(path string) ([]pool.Row, error) {

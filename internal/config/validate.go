@@ -31,7 +31,7 @@ func (c *Config) Validate() []Violation {
 	oneOf(f, "log.level", c.Log.Level, levels)
 	oneOf(f, "log.format", c.Log.Format, formats)
 	c.Limits.check(f)
-	oneOf(f, "policy", c.Policy, Policies)
+	c.checkPolicy(f)
 	c.checkModels(f)
 	c.checkTypes(f)
 	for i, p := range c.Profiles {
@@ -40,11 +40,21 @@ func (c *Config) Validate() []Violation {
 		}
 	}
 	c.checkRows(f)
+	duration(f, "learned.interval", c.Learned.Interval, 100*time.Millisecond)
 	c.checkWorkers(f)
 	c.Breaker.check(f)
 	c.checkPlan(f)
 	sortViolations(f.list)
 	return f.list
+}
+
+func (c *Config) checkPolicy(f *faults) {
+	items, ok := strings.CutPrefix(c.Policy, "size-threshold=")
+	if !ok {
+		oneOf(f, "policy", c.Policy, Policies)
+	} else if n, err := strconv.Atoi(items); err != nil || n < 1 || n > maxBatch {
+		f.add("policy", c.Policy, "must have a threshold from 1 to %d items", maxBatch)
+	}
 }
 
 func (c *Config) checkListen(f *faults) {

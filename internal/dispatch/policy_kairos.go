@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"math"
+	"slices"
 
 	"motley/internal/match"
 	"motley/internal/mono"
@@ -18,13 +19,15 @@ import (
 // time again. What is matched with a busy worker waits. Nothing is merged,
 // nothing dropped.
 //
-// It departs from the artefact in two things: latencies are not rounded to
-// milliseconds, and the penalties, there 500 and 1000 ms, follow the target.
+// It departs from the artefact in three things: latencies are not rounded to
+// milliseconds; the penalties, there 500 and 1000 ms, follow the target; and
+// where there are priorities, which it does not know, each is matched on its
+// own with the workers that the higher ones have left.
 type kairos struct {
 	solver  match.Solver
 	cost    []float64
 	window  []uint32
-	workers []pool.WorkerID
+	workers []pool.WorkerID // that no higher priority is matched with
 	picks   [1]uint32
 }
 
@@ -44,8 +47,8 @@ func (k *kairos) Dispatch(t *Turn) {
 	}
 }
 
-// round matches once and starts what is matched with free workers. It reports
-// whether another round could start more.
+// round matches every waiting request of the window once and starts what is
+// matched with free workers. It reports whether another round could start more.
 func (k *kairos) round(t *Turn) bool {
 	k.workers = k.workers[:0]
 	free := false
@@ -60,25 +63,52 @@ func (k *kairos) round(t *Turn) bool {
 		return false
 	}
 	k.window = t.oldest(k.window[:0], 2*len(k.workers))
-	if len(k.window) == 0 {
-		return false
+	started := false
+	for from := 0; from < len(k.window) && len(k.workers) > 0; {
+		to := from + 1
+		for to < len(k.window) && k.priority(t, to) == k.priority(t, from) {
+			to++
+		}
+		if k.level(t, k.window[from:to]) {
+			started = true
+		}
+		from = to
 	}
+	return started
+}
+
+func (k *kairos) priority(t *Turn, i int) int32 {
+	return t.c.requests[k.window[i]].entry.priority
+}
+
+// level matches requests of one priority, starts those that are matched with
+// free workers, and takes every worker that is matched off the list.
+func (k *kairos) level(t *Turn, slots []uint32) (started bool) {
 	k.cost = k.cost[:0]
-	for _, slot := range k.window {
+	for _, slot := range slots {
 		r := &t.c.requests[slot]
+		avoid := t.avoided(&t.c.models[r.model], r)
 		for _, id := range k.workers {
-			k.cost = append(k.cost, k.pair(t, r, id))
+			c := math.Inf(1)
+			if id != avoid {
+				c = k.pair(t, r, id)
+			}
+			k.cost = append(k.cost, c)
 		}
 	}
-	started := false
-	for i, j := range k.solver.Solve(k.cost, len(k.window), len(k.workers)) {
-		if j < 0 || !t.c.workers[k.workers[j]].free {
+	for i, j := range k.solver.Solve(k.cost, len(slots), len(k.workers)) {
+		if j < 0 {
 			continue
 		}
-		k.picks[0] = k.window[i]
-		t.start(k.workers[j], k.picks[:])
-		started = true
+		id := k.workers[j]
+		k.workers[j] = -1
+		if t.c.workers[id].free {
+			k.picks[0] = slots[i]
+			t.start(id, k.picks[:])
+			started = true
+		}
 	}
+	k.workers = slices.DeleteFunc(k.workers, func(id pool.WorkerID) bool { return id < 0 })
 	return started
 }
 

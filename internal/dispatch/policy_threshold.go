@@ -9,8 +9,15 @@ import "motley/internal/pool"
 // largest batch. Where one side has no worker up, the other takes all. (Their
 // splitting of large requests over CPUs is left out.)
 type sizeThreshold struct {
-	items int // 0: the largest request that keeps the QoS target on the rest
-	picks [1]uint32
+	items  int     // 0: the largest request that keeps the QoS target on the rest
+	splits []split // by model, as of this call
+	picks  [1]uint32
+}
+
+// split is how one model's requests are parted.
+type split struct {
+	large int    // the smallest size, in items, that goes to the accelerators
+	fast  []bool // by group: the type counts as an accelerator
 }
 
 func (*sizeThreshold) Name() string { return "size-threshold" }
@@ -18,23 +25,28 @@ func (*sizeThreshold) Name() string { return "size-threshold" }
 func (*sizeThreshold) Traits() Traits { return Traits{Order: ByArrival, Late: true, Waits: true} }
 
 func (p *sizeThreshold) Dispatch(t *Turn) {
-	t.rounds(func(m pool.ModelID, i int) bool {
-		mod := &t.c.models[m]
-		r := t.request(m, i)
-		fast, slow := false, false
-		for j := range mod.groups {
-			if g := &mod.groups[j]; g.up > 0 && r.size <= g.maxItems {
-				fast = fast || p.fast(t, mod, g)
-				slow = slow || !p.fast(t, mod, g)
-			}
+	for len(p.splits) < len(t.c.models) {
+		p.splits = append(p.splits, split{})
+	}
+	for i := range t.c.models {
+		if m := &t.c.models[i]; m.queue.len() > 0 {
+			p.split(t, m)
 		}
-		large := r.size >= p.threshold(t, mod)
+	}
+	t.rounds(func(m pool.ModelID, i int) bool {
+		mod, s := &t.c.models[m], &p.splits[m]
+		r := t.request(m, i)
+		avoid := t.avoided(mod, r) // where it failed; any other will do, then
+		want := r.size >= s.large
+		if !p.has(mod, r.size, want) {
+			want = !want
+		}
 		for j := range mod.groups {
 			g := &mod.groups[j]
-			if fast && slow && p.fast(t, mod, g) != large || !t.takes(mod, g, r) {
+			if avoid < 0 && s.fast[j] != want || !t.takes(mod, g, r) {
 				continue
 			}
-			if w := t.pick(m, g, r.size, t.avoided(mod, r)); w >= 0 {
+			if w := t.pick(m, g, r.size, avoid); w >= 0 {
 				p.picks[0] = r.entry.slot
 				t.start(w, p.picks[:])
 				return true
@@ -44,32 +56,48 @@ func (p *sizeThreshold) Dispatch(t *Turn) {
 	})
 }
 
-// fast reports whether the group's type counts as an accelerator.
-func (p *sizeThreshold) fast(t *Turn, m *model, g *group) bool {
+// has reports whether the side has a worker up that takes so many items.
+func (p *sizeThreshold) has(m *model, size int, fast bool) bool {
+	for j := range m.groups {
+		if g := &m.groups[j]; g.up > 0 && size <= g.maxItems && p.splits[m.id].fast[j] == fast {
+			return true
+		}
+	}
+	return false
+}
+
+// split parts the model's requests by what its workers are now.
+func (p *sizeThreshold) split(t *Turn, m *model) {
+	s := &p.splits[m.id]
+	s.fast = s.fast[:0]
 	named := false
 	for i := range m.groups {
 		named = named || t.c.cfg.Types[m.groups[i].typ].Accelerator != ""
 	}
-	if named {
-		return t.c.cfg.Types[g.typ].Accelerator != ""
+	least := m.groups[0].profile.Mean(m.MaxBatch)
+	for i := range m.groups {
+		least = min(least, m.groups[i].profile.Mean(m.MaxBatch))
 	}
 	for i := range m.groups {
-		if m.groups[i].profile.Mean(m.MaxBatch) < g.profile.Mean(m.MaxBatch) {
-			return false
+		g := &m.groups[i]
+		if named {
+			s.fast = append(s.fast, t.c.cfg.Types[g.typ].Accelerator != "")
+		} else {
+			s.fast = append(s.fast, g.profile.Mean(m.MaxBatch) == least)
 		}
 	}
-	return true
+	if s.large = p.items; s.large == 0 {
+		s.large = largest(m, s.fast) + 1
+	}
 }
 
-// threshold is the smallest size, in items, that goes to the accelerators.
-func (p *sizeThreshold) threshold(t *Turn, m *model) int {
-	if p.items > 0 {
-		return p.items
-	}
+// largest is the most items that every type which is up and no accelerator
+// answers within the QoS target; 0 without one.
+func largest(m *model, fast []bool) int {
 	most := 0
 	for i := range m.groups {
 		g := &m.groups[i]
-		if p.fast(t, m, g) || g.up == 0 {
+		if fast[i] || g.up == 0 {
 			continue
 		}
 		n := sizeWithin(g, min(m.MaxBatch, g.maxItems), m.QoS)
@@ -77,5 +105,5 @@ func (p *sizeThreshold) threshold(t *Turn, m *model) int {
 			most = n
 		}
 	}
-	return most + 1
+	return most
 }

@@ -111,10 +111,15 @@ func TestStepAllocatesNothing(t *testing.T) {
 
 // BenchmarkStep times one step (arrivals and finishes mixed as they come) of a
 // pool that is busy and has a queue. It reports the 99th percentile as well.
+// kairos is left out at 1,000 workers, where a step is a matching of 2,000 with
+// 1,000 and takes a second.
 func BenchmarkStep(b *testing.B) {
 	for _, policy := range Policies() {
 		for _, size := range []struct{ workers, queued int }{{10, 100}, {100, 1000}, {1000, 10000}} {
 			b.Run(fmt.Sprintf("%s/workers=%d/queued=%d", policy, size.workers, size.queued), func(b *testing.B) {
+				if policy == "kairos" && size.workers > 100 {
+					b.Skip("a full matching")
+				}
 				l := newLoaded(b, policy, size.workers, size.queued)
 				for range 300 {
 					l.round()

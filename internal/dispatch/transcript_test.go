@@ -148,7 +148,7 @@ func (p *player) do(t *testing.T, line string) []string {
 		p.cfg.Workers = append(p.cfg.Workers, w)
 		return nil
 	case "policy":
-		pol, err := NewPolicy(plain[1], 1)
+		pol, err := NewPolicy(words[1], 1)
 		if err != nil {
 			t.Fatal(err)
 		}

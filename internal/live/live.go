@@ -119,9 +119,21 @@ type ProfileState struct {
 	Model     string  `json:"model"`
 	Type      string  `json:"instance_type"`
 	Known     bool    `json:"known"`
-	Samples   int     `json:"samples"`
-	FixedMS   float64 `json:"fixed_ms"`    // affine fit: fixed + per item × n
-	PerItemMS float64 `json:"per_item_ms"` //
+	Supposed  bool    `json:"supposed"` // unknown, and taken for the slowest type that is known
+	Samples   int     `json:"samples"`  // batches, of earlier runs too
+	FixedMS   float64 `json:"fixed_ms"` // affine fit: fixed + per item × n
+	PerItemMS float64 `json:"per_item_ms"`
+	// Drifts is how often batches began to lie off the estimate, Replacements
+	// how often so far that what was known was dropped.
+	Drifts       int        `json:"drifts"`
+	Replacements int        `json:"replacements"`
+	Means        []MeanTime `json:"means"` // at some batch sizes; empty while nothing is known or supposed
+}
+
+// MeanTime is the mean latency that is expected of a batch.
+type MeanTime struct {
+	Items int     `json:"items"`
+	MS    float64 `json:"ms"`
 }
 
 // Snapshot is the loop's state at one instant, for /debug/state and gauges.

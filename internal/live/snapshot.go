@@ -23,11 +23,7 @@ func (l *Loop) Snapshot() Snapshot {
 			if p == nil {
 				continue
 			}
-			fixed, perItem := p.Affine()
-			s.Profiles = append(s.Profiles, ProfileState{
-				Model: cfg.Models[i].Name, Type: cfg.Types[t].Name, Known: p.Known(), Samples: p.Samples(),
-				FixedMS: ms(fixed), PerItemMS: ms(perItem),
-			})
+			s.Profiles = append(s.Profiles, profileState(cfg.Models[i].Name, cfg.Types[t].Name, p))
 		}
 	}
 	for i := range cfg.Workers {
@@ -37,6 +33,24 @@ func (l *Loop) Snapshot() Snapshot {
 			State: w.State.String(), Breaker: w.Breaker.String(), Batches: w.Batches, Items: w.Items,
 			BusyMS: ms(w.Left), Finished: w.Finished, Failures: w.Failures,
 		})
+	}
+	return s
+}
+
+// meanSizes are the batch sizes, in items, whose estimates are shown.
+var meanSizes = [...]int{1, 8, 64}
+
+func profileState(model, instanceType string, p *pool.Profile) ProfileState {
+	fixed, perItem := p.Affine()
+	s := ProfileState{
+		Model: model, Type: instanceType, Known: p.Known(), Supposed: p.Supposed(), Samples: p.Samples(),
+		FixedMS: ms(fixed), PerItemMS: ms(perItem), Means: []MeanTime{},
+	}
+	s.Drifts, s.Replacements = p.Drifts()
+	if p.Known() || p.Supposed() {
+		for _, n := range meanSizes {
+			s.Means = append(s.Means, MeanTime{Items: n, MS: ms(p.Mean(n))})
+		}
 	}
 	return s
 }

@@ -62,6 +62,10 @@ func (l *fakeLoop) Snapshot() live.Snapshot {
 		Policy:  "least-load",
 		Models:  []live.ModelState{{Name: "adder", Queued: 3, QueuedItems: 5, InFlight: 2}},
 		Workers: []live.WorkerState{{Name: "w0", Type: "g4dn.xlarge", Backend: "fake", State: "up", Breaker: "closed", Batches: 1, Finished: 7, Failures: 2}},
+		Profiles: []live.ProfileState{
+			{Model: "adder", Type: "g4dn.xlarge", Known: true, Samples: 41, Drifts: 3, Replacements: 1, Means: []live.MeanTime{{Items: 8, MS: 2.5}}},
+			{Model: "adder", Type: "r5n.large", Means: []live.MeanTime{}},
+		},
 	}
 }
 func (l *fakeLoop) ModelReady(pool.ModelID) bool          { return !l.down.Load() }

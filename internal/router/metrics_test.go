@@ -61,6 +61,11 @@ func TestMetrics(t *testing.T) {
 		`motley_worker_batches_total{instance_type="g4dn.xlarge",outcome="success",worker="w0"} 7`,
 		`motley_worker_batches_total{instance_type="g4dn.xlarge",outcome="failure",worker="w0"} 2`,
 		`motley_queue_requests{model="adder"} 3`,
+		`motley_profile_samples_total{instance_type="g4dn.xlarge",model="adder"} 41`,
+		`motley_profile_samples_total{instance_type="r5n.large",model="adder"} 0`,
+		`motley_profile_drifts_total{instance_type="g4dn.xlarge",model="adder",outcome="fading"} 3`,
+		`motley_profile_drifts_total{instance_type="g4dn.xlarge",model="adder",outcome="replaced"} 1`,
+		`motley_profile_mean_seconds{instance_type="g4dn.xlarge",items="8",model="adder"} 0.0025`,
 		`motley_in_flight_requests{model="adder"} 2`,
 		`version="test"} 1`,
 	} {

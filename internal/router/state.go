@@ -1,6 +1,7 @@
 package router
 
 import (
+	"strconv"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,11 +25,21 @@ var (
 		"Requests that wait for a worker.", []string{"model"}, nil)
 	inFlightRequests = prometheus.NewDesc("motley_in_flight_requests",
 		"Requests that a worker runs now.", []string{"model"}, nil)
+	profileSamples = prometheus.NewDesc("motley_profile_samples_total",
+		"Executions that the profile has learned from, of earlier runs too.", []string{"model", "instance_type"}, nil)
+	profileDrifts = prometheus.NewDesc("motley_profile_drifts_total",
+		"Times that executions began to lie off the profile; replaced: so far that what it knew was dropped.",
+		[]string{"model", "instance_type", "outcome"}, nil)
+	profileMean = prometheus.NewDesc("motley_profile_mean_seconds",
+		"Mean time that the profile expects of a batch of so many items.", []string{"model", "instance_type", "items"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{workerUp, workerInFlight, workerBatches, queueRequests, inFlightRequests} {
+	for _, d := range []*prometheus.Desc{
+		workerUp, workerInFlight, workerBatches, queueRequests, inFlightRequests,
+		profileSamples, profileDrifts, profileMean,
+	} {
 		ch <- d
 	}
 }
@@ -40,9 +51,11 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	s := (*snapshot)()
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) { send(d, prometheus.GaugeValue, v, labels...) }
+	counter := func(d *prometheus.Desc, v float64, labels ...string) { send(d, prometheus.CounterValue, v, labels...) }
 	for _, w := range s.Workers {
 		up := 0.0
 		if w.State == "up" && w.Breaker != "open" {
@@ -50,11 +63,19 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(workerUp, up, w.Name, w.Type)
 		gauge(workerInFlight, float64(w.Batches), w.Name, w.Type)
-		ch <- prometheus.MustNewConstMetric(workerBatches, prometheus.CounterValue, float64(w.Finished), w.Name, w.Type, "success")
-		ch <- prometheus.MustNewConstMetric(workerBatches, prometheus.CounterValue, float64(w.Failures), w.Name, w.Type, "failure")
+		counter(workerBatches, float64(w.Finished), w.Name, w.Type, "success")
+		counter(workerBatches, float64(w.Failures), w.Name, w.Type, "failure")
 	}
 	for _, m := range s.Models {
 		gauge(queueRequests, float64(m.Queued), m.Name)
 		gauge(inFlightRequests, float64(m.InFlight), m.Name)
+	}
+	for _, p := range s.Profiles {
+		counter(profileSamples, float64(p.Samples), p.Model, p.Type)
+		counter(profileDrifts, float64(p.Drifts), p.Model, p.Type, "fading")
+		counter(profileDrifts, float64(p.Replacements), p.Model, p.Type, "replaced")
+		for _, mean := range p.Means {
+			gauge(profileMean, mean.MS/1000, p.Model, p.Type, strconv.Itoa(mean.Items))
+		}
 	}
 }
