@@ -1,9 +1,10 @@
 // Package oip is the codec of the Open Inference Protocol v2 over HTTP, JSON
 // and binary tensor extension alike: it reads heads without looking at tensor
 // values more than it must, merges requests into batches, splits responses,
-// and converts between the two forms where the two ends differ. It is pure;
-// nothing in it is safe for use by several goroutines at once, but values that
-// do not share memory are independent.
+// cuts a large request into parts and joins their responses, and converts
+// between the two forms where the two ends differ. It is pure; nothing in it is
+// safe for use by several goroutines at once, but values that do not share
+// memory are independent.
 package oip
 
 import "time"
@@ -75,6 +76,7 @@ type Request struct {
 	Inputs       []Input
 	Outputs      []Output // requested outputs; empty = all
 
+	own     bool   // Slice made it: Body is its own to write to
 	scratch []byte // names with escapes resolved, and what a raw request needs
 }
 
