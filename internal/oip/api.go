@@ -76,8 +76,8 @@ type Request struct {
 	Inputs       []Input
 	Outputs      []Output // requested outputs; empty = all
 
-	own     bool   // Slice made it: Body is its own to write to
-	scratch []byte // names with escapes resolved, and what a raw request needs
+	scratch []byte  // names with escapes resolved, and what a raw request needs
+	slicer  *slicer // Slice made the request: Body is its own to write to
 }
 
 // Input is the head of one input tensor.

@@ -47,8 +47,7 @@ func Join(dst *Message, parts []*Response, req *Request, sizes []int) error {
 			version = nil
 		}
 	}
-	var buf [256]byte
-	j.open(lead.ModelName, version, appendCommon(buf[:0], len(parts), func(i int) []byte { return parts[i].Parameters }))
+	j.open(lead.ModelName, version, j.common(func(i int) []byte { return parts[i].Parameters }))
 	for n := range j.outputs() {
 		o := lead.output(req, n)
 		if o == nil {
@@ -104,8 +103,7 @@ func (j *joiner) join(lead *ResponseOutput, n int) *Error {
 	}
 	whole := lead.part()
 	whole.rows = j.rows
-	var buf [256]byte
-	whole.parameters = appendCommon(buf[:0], len(j.parts), func(i int) []byte { return j.parts[i].named(n, lead.Name).Parameters })
+	whole.parameters = j.common(func(i int) []byte { return j.parts[i].named(n, lead.Name).Parameters })
 	if j.describe(&whole, n, size) {
 		return nil
 	}
@@ -144,4 +142,38 @@ func (j *joiner) fits(o, lead *ResponseOutput, i, n int) *Error {
 		return errorf(statusBadGateway, "output %s has one dimension: its classification cannot be joined from parts", quoted(o.Name))
 	}
 	return nil
+}
+
+// common is an object of the members that the parameters of all parts have, as
+// they stand; nil where there are none. It is valid until the next call.
+func (j *joiner) common(of func(part int) []byte) []byte {
+	first, equal := of(0), true
+	for i := 1; i < len(j.parts); i++ {
+		equal = equal && string(of(i)) == string(first)
+	}
+	if equal {
+		return first
+	}
+	lead := j.parts[0]
+	n := len(lead.scratch)
+	b := append(lead.scratch, '{')
+	for at := 0; ; {
+		name, value, next := walkMembers(first, at)
+		if name == nil {
+			break
+		}
+		at = next
+		agreed := true
+		for i := 1; i < len(j.parts) && agreed; i++ {
+			agreed = hasMember(of(i), name, value)
+		}
+		if agreed {
+			b = append(append(append(append(b, name...), ':'), value...), ',')
+		}
+	}
+	lead.scratch = b[:n]
+	if len(b) == n+1 {
+		return nil
+	}
+	return closeMembers(b)[n:]
 }

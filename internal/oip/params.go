@@ -233,39 +233,6 @@ func appendMembers(dst, object []byte, drop ...string) []byte {
 	}
 }
 
-// appendCommon is an object of the members that each of n parameters objects
-// has, as they stand: the first where all are equal, else appended to dst; nil
-// where there are none.
-func appendCommon(dst []byte, n int, object func(i int) []byte) []byte {
-	first, equal := object(0), true
-	for i := 1; i < n; i++ {
-		equal = equal && string(object(i)) == string(first)
-	}
-	if equal {
-		return first
-	}
-	start := len(dst)
-	dst = append(dst, '{')
-	for at := 0; ; {
-		name, value, next := walkMembers(first, at)
-		if name == nil {
-			break
-		}
-		at = next
-		common := true
-		for i := 1; i < n && common; i++ {
-			common = hasMember(object(i), name, value)
-		}
-		if common {
-			dst = append(append(append(append(dst, name...), ':'), value...), ',')
-		}
-	}
-	if len(dst) == start+1 {
-		return nil
-	}
-	return closeMembers(dst)
-}
-
 // hasMember tells whether a parameters object has that member, as it stands.
 func hasMember(object, name, value []byte) bool {
 	for at := 0; ; {

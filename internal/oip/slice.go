@@ -16,12 +16,12 @@ import (
 //
 // dst owns its Body, which the next Slice into dst uses again, and shares
 // nothing with src but the model's name. A dst that Parse has filled meanwhile
-// is given fresh memory. dst must not be src. In steady state Slice does not
+// gets fresh memory. dst must not be src. In steady state Slice does not
 // allocate. src is only read: several goroutines may slice it at once.
 //
-// Rows of JSON and of BYTES are found by a walk from the beginning of the data,
-// so that n parts cost about n/2 walks over it; other blobs are cut by
-// arithmetic. What was cut out is then read once more, as Parse reads.
+// Rows of JSON and of BYTES are found by a walk from the beginning of the data
+// that reads no values, so that n parts, few as they are, cost about n/2 walks
+// over it; other blobs are cut by arithmetic.
 //
 // Errors are *Error with status 500: rows that src does not have, inputs of
 // different first dimensions, a raw request not resolved, a member of a
@@ -37,26 +37,32 @@ func Slice(dst, src *Request, from, count int) error {
 	if from < 0 || count < 1 || int64(from) >= rows || int64(count) > rows-int64(from) {
 		return errorf(statusInternal, "cannot slice: %d rows from row %d on, of %d", count, from, rows)
 	}
-	var body []byte
-	if dst.own {
-		body = dst.Body[:0]
+	c, body := dst.slicer, dst.Body[:0]
+	if c == nil {
+		c, body = new(slicer), nil
+		c.reqs[0] = &c.view
 	}
-	// dst describes the rows first where they lie in src, which is what is to
-	// be written, and then reads what was written.
-	dst.view(src, int64(from), int64(count))
-	only := [1]*Request{dst}
-	m := merger{reqs: only[:], opt: MergeOptions{Binary: true}, b: slices.Grow(body, mergedSize(only[:]))}
+	c.look(src, int64(from), int64(count))
+	m := merger{reqs: c.reqs[:], opt: MergeOptions{Binary: true}, b: slices.Grow(body, mergedSize(c.reqs[:]))}
 	head := m.write()
 	dst.Model = src.Model
-	if err := dst.Parse(m.b, head, &unlimited); err != nil {
+	err := dst.parse(m.b, head, unlimited, c.view.Inputs)
+	c.forget()
+	dst.slicer = c
+	if err != nil {
 		return errorf(statusInternal, "cannot slice: %s", err.Error())
 	}
-	dst.own = true
 	return nil
 }
 
 // unlimited lets everything pass that Parse has let pass under any limits.
 var unlimited = Limits{MaxTensors: math.MaxInt, MaxDims: maxLevels, MaxDepth: math.MaxInt, MaxItems: 1 << 58}
+
+// slicer is the memory for making a request of some rows of another.
+type slicer struct {
+	view Request // the rows where they lie in the source
+	reqs [1]*Request
+}
 
 // rows is the first dimension that all inputs share, or why there is none.
 func (r *Request) rows() (n int64, why string) {
@@ -79,36 +85,41 @@ func (r *Request) rows() (n int64, why string) {
 	return n, ""
 }
 
-// view makes r the description of rows of src, whose data it points to.
-func (r *Request) view(src *Request, from, count int64) {
-	r.ID, r.Parameters, r.BinaryOutput = nil, src.Parameters, src.BinaryOutput
-	r.Outputs = append(r.Outputs[:0], src.Outputs...)
-	r.Inputs = r.Inputs[:0]
+// look makes the view show rows of src.
+func (c *slicer) look(src *Request, from, count int64) {
+	v := &c.view
+	v.Parameters, v.BinaryOutput, v.Outputs, v.Inputs = src.Parameters, src.BinaryOutput, src.Outputs, v.Inputs[:0]
 	for i := range src.Inputs {
-		in := &src.Inputs[i]
-		part := r.addInput()
-		shape := append(part.Shape, in.Shape...)
+		in, rows := &src.Inputs[i], v.addInput()
+		shape := append(rows.Shape, in.Shape...)
 		shape[0] = count
-		*part = *in
-		part.Shape, part.elements = shape, in.elements/in.Shape[0]*count
-		data, at := in.Binary, 0
+		item := in.elements / in.Shape[0]
+		*rows = *in
+		rows.Shape, rows.elements = shape, item*count
+		data, start, end := in.Binary, 0, 0
 		if in.JSON != nil {
-			data, at = in.JSON, 1
-		}
-		cut := func(i int, rows int64) (start, end int) {
-			return cutRows(data, in.JSON != nil, in.nested, in.Datatype, i, rows, in.elements/in.Shape[0]*rows)
+			data, end = in.JSON, 1
 		}
 		if from > 0 {
-			_, at = cut(at, from)
+			_, end = cutRows(data, in.JSON != nil, in.nested, in.Datatype, end, from, item*from)
 		}
-		start, end := cut(at, count)
+		start, end = cutRows(data, in.JSON != nil, in.nested, in.Datatype, end, count, item*count)
 		if in.JSON != nil {
 			// With a byte on either side, which stands for the brackets.
-			part.JSON = in.JSON[start-1 : end+1]
+			rows.JSON = in.JSON[start-1 : end+1]
 		} else {
-			part.Binary = in.Binary[start:end]
+			rows.Binary = in.Binary[start:end]
 		}
 	}
+}
+
+// forget lets go of what belongs to the source.
+func (c *slicer) forget() {
+	inputs := c.view.Inputs
+	for i := range inputs {
+		inputs[i] = Input{Shape: inputs[i].Shape}
+	}
+	c.view = Request{Inputs: inputs}
 }
 
 // Splittable tells whether a request that Check has accepted may be cut into
