@@ -98,6 +98,7 @@ func TestJoin(t *testing.T) {
 			`{"parameters":{"a":"` + strings.Repeat("x", 1000) + `"},"outputs":[{"name":"o","datatype":"INT8","shape":[2],"parameters":{"u":1},"data":[1,1]}]}`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			scratch := len(c.parts[0].scratch)
 			lent := []byte("somebody else's, with room" + strings.Repeat(" ", 4096))
 			for _, m := range []*Message{{Body: []byte("left from before")}, {Body: lent, shared: true}} {
 				if err := Join(m, c.parts, c.req, c.sizes); err != nil {
@@ -111,6 +112,10 @@ func TestJoin(t *testing.T) {
 				if head != c.want || blob != c.blob || binary != (m.HeadLength >= 0) {
 					t.Errorf("got  %s + %q, head length %d\nwant %s + %q", head, blob, m.HeadLength, c.want, c.blob)
 				}
+			}
+			// Its names lie there; what Join needs besides must not add up.
+			if lead := c.parts[0]; len(lead.scratch) != scratch {
+				t.Errorf("the first part holds %d bytes, %d before", len(lead.scratch), scratch)
 			}
 			if !strings.HasPrefix(string(lent), "somebody") {
 				t.Errorf("Join wrote to a body that it was lent")

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
+	"weak"
 
 	"motley/internal/oip/oiptest"
 )
@@ -178,6 +180,24 @@ func TestSliceWritesToItsOwnMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// A part that is kept for its memory does not keep its source.
+func TestSliceLetsGoOfItsSource(t *testing.T) {
+	var dst Request
+	source := func() weak.Pointer[byte] {
+		src := mustParse(t, `{"parameters":{"k":1},"inputs":[{"name":"a","shape":[2],"datatype":"INT8","parameters":{"k":1},"data":[1,2]},{"name":"b","shape":[2],"datatype":"INT8","parameters":{"binary_data_size":2}}],"outputs":[{"name":"o"}]}`, "ab")
+		body := weak.Make(&src.Body[0])
+		if err := Slice(&dst, src, 1, 1); err != nil {
+			t.Fatal(err)
+		}
+		return body
+	}()
+	runtime.GC()
+	if source.Value() != nil {
+		t.Error("the source is still there")
+	}
+	runtime.KeepAlive(&dst)
 }
 
 func TestSplittable(t *testing.T) {
