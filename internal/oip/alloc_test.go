@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -70,6 +71,21 @@ func hot(tb testing.TB) []struct {
 		for i := range dst {
 			dst[i] = new(Message)
 		}
+		// One request of eight rows, and the answers to its halves.
+		whole, part, joined := new(Request), new(Request), new(Message)
+		if err := Merge(merged, reqs, MergeOptions{Binary: true}); err != nil {
+			tb.Fatal(err)
+		}
+		if err := whole.Parse(bytes.Clone(merged.Body), merged.HeadLength, nil); err != nil {
+			tb.Fatal(err)
+		}
+		whole.ID = []byte(`"42"`)
+		_, _, half := batch(tb, 4, binary)
+		fours := []int{4, 4}
+		halves := []*Response{half, new(Response)}
+		*halves[1] = *half
+		halves[1].Parameters = []byte(`{"emulated":"b"}`)
+		halves[0].Parameters = []byte(`{"k":1,"emulated":"a"}`)
 		again := Response{}
 		var tensors []Tensor
 		out := []Tensor{{Name: "probabilities", Datatype: FP32, Shape: []int64{8, 10}, Data: make([]byte, 320)}}
@@ -84,6 +100,8 @@ func hot(tb testing.TB) []struct {
 			op{"ParseResponse" + suffix, func() error { return again.Parse(resp.Body, resp.HeadLength, nil) }},
 			op{"Split" + suffix, func() error { return Split(dst, resp, reqs, sizes) }},
 			op{"Encode" + suffix, func() error { return Encode(dst, out, reqs, sizes, ResponseInfo{Model: "m", Version: "1"}) }},
+			op{"Slice" + suffix, func() error { return Slice(part, whole, 4, 4) }},
+			op{"Join" + suffix, func() error { return Join(joined, halves, whole, fours) }},
 			op{"Tensors" + suffix, func() (err error) {
 				tensors, err = Tensors(tensors, reqs, &ModelMetadata{Inputs: []TensorMetadata{{Name: "image"}}})
 				return err

@@ -1,9 +1,10 @@
 // Package oip is the codec of the Open Inference Protocol v2 over HTTP, JSON
 // and binary tensor extension alike: it reads heads without looking at tensor
 // values more than it must, merges requests into batches, splits responses,
-// and converts between the two forms where the two ends differ. It is pure;
-// nothing in it is safe for use by several goroutines at once, but values that
-// do not share memory are independent.
+// cuts a large request into parts and joins their responses, and converts
+// between the two forms where the two ends differ. It is pure; nothing in it is
+// safe for use by several goroutines at once, but values that do not share
+// memory are independent.
 package oip
 
 import "time"
@@ -75,7 +76,8 @@ type Request struct {
 	Inputs       []Input
 	Outputs      []Output // requested outputs; empty = all
 
-	scratch []byte // names with escapes resolved, and what a raw request needs
+	scratch []byte  // names with escapes resolved, and what a raw request needs
+	slicer  *slicer // Slice made the request: Body is its own to write to
 }
 
 // Input is the head of one input tensor.

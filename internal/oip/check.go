@@ -14,7 +14,7 @@ import (
 // nil, or list no inputs or no outputs.
 //
 // It completes a raw request by the name, datatype and shape of the model's
-// only input, so it must be called before MergeKey, Merge, Size and Tensors.
+// only input, so it must be called before MergeKey, Merge, Slice, Size and Tensors.
 // Errors are *Error with status 400.
 func (r *Request) Check(meta *ModelMetadata, batched bool, maxBatch int) error {
 	if meta == nil {

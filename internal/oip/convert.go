@@ -99,7 +99,8 @@ func appendBlob(dst, lit []byte, d Datatype) ([]byte, bool) {
 }
 
 // appendFlat appends the elements of a checked data array, separated by
-// commas, without any brackets.
+// commas, without any brackets and with null in the place of NaN, Infinity and
+// the like.
 func appendFlat(dst, lit []byte) []byte {
 	for i := 0; ; {
 		start, end := nextElement(lit, i)
@@ -109,7 +110,11 @@ func appendFlat(dst, lit []byte) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(dst, lit[start:end]...)
+		if c := lit[start]; c == 'N' || c == 'I' || c == '-' && lit[start+1] == 'I' {
+			dst = append(dst, "null"...)
+		} else {
+			dst = append(dst, lit[start:end]...)
+		}
 		i = end
 	}
 }

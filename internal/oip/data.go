@@ -322,6 +322,22 @@ func skipItems(b []byte, i int, n int64) (start, end int) {
 	return start, end
 }
 
+// cutRows finds rows that begin at i in a tensor's data, a checked JSON array
+// (i = 1 is behind its bracket) or a blob: they are data[start:end] and hold n
+// elements. nested is of the array alone.
+func cutRows(data []byte, isJSON, nested bool, d Datatype, i int, rows, n int64) (start, end int) {
+	switch {
+	case isJSON && nested:
+		return skipItems(data, i, rows)
+	case isJSON:
+		return skipItems(data, i, n)
+	case d == Bytes:
+		return i, i + blobPrefix(data[i:], n)
+	default:
+		return i, i + int(n)*d.Size()
+	}
+}
+
 // blobElements counts the elements of a BYTES blob; false when its lengths do
 // not add up.
 func blobElements(b []byte) (int64, bool) {

@@ -95,7 +95,11 @@ func (in *Input) parse(s *scanner, l *Limits, index int) error {
 				return s.wrongType("data", "an array", index)
 			}
 			start := s.i
-			ok = s.data(&a)
+			if s.known != nil {
+				s.i += len(s.known[index].JSON)
+			} else {
+				ok = s.data(&a)
+			}
 			in.JSON = s.b[start:s.i:s.i]
 		default:
 			ok = s.value()
@@ -182,6 +186,10 @@ func (in *Input) complete(s *scanner, a *array, seen int, l *Limits, index int) 
 		return badRequest("%s %s has both 'data' and 'binary_data_size'", s.tensor(), quoted(in.Name))
 	case in.Datatype.half() && !s.lax:
 		return badRequest("receiving %s data via JSON is not supported. Please use the binary data format for input %s", in.Datatype, quoted(in.Name))
+	}
+	if s.known != nil {
+		in.nested = s.known[index].nested
+		return nil
 	}
 	in.nested, in.words = a.rank > 1, a.kinds&kindNonFinite != 0
 	if what := a.check(in.JSON, in.Datatype, in.Shape, n); what != "" {

@@ -69,8 +69,28 @@ func Merge(dst *Message, reqs []*Request, opt MergeOptions) error {
 		return err
 	}
 	m := merger{reqs: reqs, opt: opt, b: slices.Grow(dst.Body[:0], mergedSize(reqs))}
+	head := m.write()
+	*dst = Message{Body: m.b, HeadLength: head}
+	if m.errs != nil {
+		return m.errs
+	}
+	return nil
+}
+
+// merger writes one merged request.
+type merger struct {
+	reqs []*Request
+	opt  MergeOptions
+	b    []byte
+	errs *BatchError
+}
+
+// write writes the request and returns the length of its head, −1 when no
+// binary data follows.
+func (m *merger) write() (head int) {
+	lead := m.reqs[0]
 	m.b = append(m.b, '{')
-	if len(reqs) == 1 && lead.ID != nil {
+	if len(m.reqs) == 1 && lead.ID != nil {
 		m.b = append(append(append(m.b, `"id":`...), lead.ID...), ',')
 	}
 	m.parameters()
@@ -85,27 +105,14 @@ func Merge(dst *Message, reqs []*Request, opt MergeOptions) error {
 	m.b = append(m.b, ']')
 	m.outputs()
 	m.b = append(m.b, '}')
-	head := len(m.b)
-	if binary {
-		for k := range lead.Inputs {
-			m.blob(k)
-		}
-	} else {
-		head = -1
+	if !binary {
+		return -1
 	}
-	*dst = Message{Body: m.b, HeadLength: head}
-	if m.errs != nil {
-		return m.errs
+	head = len(m.b)
+	for k := range lead.Inputs {
+		m.blob(k)
 	}
-	return nil
-}
-
-// merger writes one merged request.
-type merger struct {
-	reqs []*Request
-	opt  MergeOptions
-	b    []byte
-	errs *BatchError
+	return head
 }
 
 // mergedSize is about the length of the merged request when nothing is

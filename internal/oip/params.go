@@ -233,6 +233,20 @@ func appendMembers(dst, object []byte, drop ...string) []byte {
 	}
 }
 
+// hasMember tells whether a parameters object has that member, as it stands.
+func hasMember(object, name, value []byte) bool {
+	for at := 0; ; {
+		n, v, next := walkMembers(object, at)
+		if n == nil {
+			return false
+		}
+		if string(n) == string(name) && string(v) == string(value) {
+			return true
+		}
+		at = next
+	}
+}
+
 // closeMembers ends an object that was opened with { and holds members each
 // followed by a comma.
 func closeMembers(dst []byte) []byte {

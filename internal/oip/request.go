@@ -11,7 +11,12 @@ package oip
 // else; the request's fields mean nothing then. In steady state Parse does not
 // allocate.
 func (r *Request) Parse(body []byte, headLength int, lim *Limits) error {
-	l := lim.withDefaults()
+	return r.parse(body, headLength, lim.withDefaults(), nil)
+}
+
+// parse is Parse; data arrays that are known, by the index of their input, are
+// not looked at.
+func (r *Request) parse(body []byte, headLength int, l Limits, known []Input) error {
 	*r = Request{
 		Message: Message{Body: body, HeadLength: headLength},
 		Model:   r.Model,
@@ -32,7 +37,7 @@ func (r *Request) Parse(body []byte, headLength int, lim *Limits) error {
 	if headLength > 0 {
 		head = body[:headLength]
 	}
-	s := scanner{b: head, depth: l.MaxDepth, limit: l.MaxDepth, scratch: r.scratch}
+	s := scanner{b: head, depth: l.MaxDepth, limit: l.MaxDepth, scratch: r.scratch, known: known}
 	err := r.head(&s, &l)
 	r.scratch = s.scratch
 	if err != nil {

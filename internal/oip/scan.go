@@ -17,8 +17,11 @@ type scanner struct {
 	// and whose data may hold NaN, Infinity and null.
 	lax     bool
 	scratch []byte // unescaped names
-	bad     string // the first error; "" while there is none
-	at      int    // its offset
+	// known are inputs whose data arrays stand in the document as they stand
+	// here; nil where nothing is known.
+	known []Input
+	bad   string // the first error; "" while there is none
+	at    int    // its offset
 }
 
 func (s *scanner) fail(what string) bool {

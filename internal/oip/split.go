@@ -54,7 +54,7 @@ func Split(dst []*Message, resp *Response, reqs []*Request, sizes []int) error {
 		for n := range w.outputs() {
 			o := resp.output(r, n)
 			if o == nil {
-				return errorf(statusBadGateway, "the worker's response lacks output %s", quoted(r.Outputs[n].Name))
+				return lacks(r.Outputs[n].Name)
 			}
 			p := o.part()
 			if len(reqs) > 1 {
@@ -101,6 +101,10 @@ func batchTotal(messages int, reqs []*Request, sizes []int) (int64, error) {
 	return total, nil
 }
 
+func lacks(output []byte) *Error {
+	return errorf(statusBadGateway, "the worker's response lacks output %s", quoted(output))
+}
+
 // answers tells whether the response is, to the letter, what the request asked
 // for.
 func (r *Response) answers(q *Request) bool {
@@ -124,7 +128,12 @@ func (r *Response) output(q *Request, n int) *ResponseOutput {
 	if len(q.Outputs) == 0 {
 		return &r.Outputs[n]
 	}
-	name := q.Outputs[n].Name
+	return r.named(n, q.Outputs[n].Name)
+}
+
+// named finds an output by name, which most likely stands at index n; nil when
+// the response lacks it.
+func (r *Response) named(n int, name []byte) *ResponseOutput {
 	if n < len(r.Outputs) && string(r.Outputs[n].Name) == string(name) {
 		return &r.Outputs[n]
 	}
@@ -158,21 +167,12 @@ func (o *ResponseOutput) take(several bool, sizes []int, i int) {
 	default:
 		o.count = o.elements / o.Shape[0] * int64(sizes[i])
 	}
-	start, end := o.at, o.at
-	switch {
-	case o.JSON != nil && o.nested:
-		start, end = skipItems(o.JSON, o.at, int64(sizes[i]))
-	case o.JSON != nil:
-		start, end = skipItems(o.JSON, o.at, o.count)
-	case o.Datatype == Bytes:
-		end += blobPrefix(o.Binary[start:], o.count)
-	default:
-		end += int(o.count) * o.Datatype.Size()
-	}
-	o.rows, o.at = o.JSON, end
+	o.rows = o.JSON
 	if o.JSON == nil {
 		o.rows = o.Binary
 	}
+	start, end := cutRows(o.rows, o.JSON != nil, o.nested, o.Datatype, o.at, int64(sizes[i]), o.count)
+	o.at = end
 	o.rows = o.rows[start:end:end]
 }
 
@@ -208,6 +208,14 @@ type part struct {
 	data       []byte // blob, or the elements of a JSON array without its brackets
 	json       bool
 	words      bool // the JSON holds NaN or Infinity
+}
+
+// blobLen is the length of the part in binary.
+func (p *part) blobLen() int {
+	if p.json {
+		return blobLen(p.data, p.datatype, p.elements)
+	}
+	return len(p.data)
 }
 
 // writer writes one request's response.
@@ -248,6 +256,21 @@ func (w *writer) member(key string, literal []byte) {
 // output describes the request's n-th output, with its data where that is
 // JSON.
 func (w *writer) output(p *part, n int) {
+	size := 0
+	if w.reply.binary(n) {
+		size = p.blobLen()
+	}
+	if w.describe(p, n, size) {
+		return
+	}
+	w.values(p)
+	w.b = append(w.b, ']', '}')
+}
+
+// describe writes what comes before the data of the request's n-th output. It
+// tells whether that is sent in binary, in size bytes; else the elements and
+// two brackets are to follow.
+func (w *writer) describe(p *part, n, size int) (binary bool) {
 	if n > 0 {
 		w.b = append(w.b, ',')
 	}
@@ -268,13 +291,9 @@ func (w *writer) output(p *part, n int) {
 	w.b = appendMembers(w.b, p.parameters, pBlob)
 	if w.reply.binary(n) {
 		w.binary = true
-		size := len(p.data)
-		if p.json {
-			size = blobLen(p.data, p.datatype, p.elements)
-		}
 		w.b = strconv.AppendInt(append(w.b, `"binary_data_size":`...), int64(size), 10)
 		w.b = append(w.b, '}', '}')
-		return
+		return true
 	}
 	if len(w.b) == open {
 		w.b = w.b[:start]
@@ -282,6 +301,11 @@ func (w *writer) output(p *part, n int) {
 		w.b = append(closeMembers(w.b), ',')
 	}
 	w.b = append(w.b, `"data":[`...)
+	return false
+}
+
+// values writes the elements as JSON, without the outer brackets.
+func (w *writer) values(p *part) {
 	switch {
 	case p.datatype.half():
 		w.err = noHalfJSON(p.datatype, p.name)
@@ -295,7 +319,6 @@ func (w *writer) output(p *part, n int) {
 			w.err = badRequest("output %s holds %s, which JSON cannot carry. Please use the binary data format", quoted(p.name), why)
 		}
 	}
-	w.b = append(w.b, ']', '}')
 }
 
 // close ends the head.
