@@ -110,7 +110,7 @@ func (p *clockwork) joins(t *Turn, m *model, g *group, r *request, id pool.Worke
 	l := &p.tails[id]
 	n := l.items + r.size
 	return l.items > 0 && mergeable(&t.c.requests[l.lead], r) && n <= min(m.MaxBatch, t.c.workers[id].limit(m.id)) &&
-		l.start.Add(g.profile.Bound(n, m.q)) <= min(l.due, r.deadline)
+		l.start.Add(g.profile.Bound(n, m.Quantile)) <= min(l.due, r.deadline)
 }
 
 // stays reports whether the request is still in good hands with the worker.
