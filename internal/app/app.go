@@ -87,7 +87,7 @@ func (a *App) models() []router.Model {
 			Name: m.Name, ID: id, QoS: m.QoS.Target, Percentile: m.QoS.Percentile, MaxQueue: m.MaxQueue,
 			Info: func() router.ModelInfo {
 				i := a.loop.Info(id)
-				return router.ModelInfo{Metadata: i.Metadata, Batched: i.Batched, MaxBatch: i.MaxBatch}
+				return router.ModelInfo{Metadata: i.Metadata, Batched: i.Batched, MaxBatch: i.MaxBatch, Splits: i.Splits}
 			},
 		})
 	}

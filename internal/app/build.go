@@ -67,6 +67,7 @@ func (p *parts) addModel(cfg *config.Config, m *config.Model) error {
 	p.core.Models = append(p.core.Models, dispatch.Model{
 		Name: m.Name, QoS: m.QoS.Target, Quantile: quantile(m.QoS.Percentile),
 		MaxBatch: m.MaxBatch, MaxQueue: m.MaxQueue, MaxAttempts: m.MaxAttempts,
+		NoSplit: m.Split != nil && !*m.Split,
 	})
 	p.probe.Batched = append(p.probe.Batched, m.Batched)
 	p.probe.Metadata = append(p.probe.Metadata, declared(m))

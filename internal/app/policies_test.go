@@ -23,9 +23,6 @@ func TestPolicies(t *testing.T) {
 			if len(cfg.Validate()) > 0 {
 				t.Fatal(cfg.Validate())
 			}
-			if policy == "priced" {
-				t.Skip("NOT CHECKED: it defers for the next arrival until the deadline, and a client that waits for its answer sends none")
-			}
 			s := serveConfig(t, cfg, Options{})
 			for range 5 {
 				if a, err := infer(s.client(1), "m", -1, []byte(oneRow)); err != nil || a.status != 200 {

@@ -20,6 +20,7 @@ func learner(t *testing.T, path string) *config.Config {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"router.yaml": `
+policy: least-load # so that both types get work
 models: [{name: m, qos: {target: 10s}}]
 instance_types: [{name: fast}, {name: slow}]
 profiles: [measured.csv]

@@ -55,6 +55,7 @@ type Model struct {
 	Name        string `yaml:"name"`
 	QoS         QoS    `yaml:"qos"`
 	MaxBatch    int    `yaml:"max_batch"` // items per execution; 0 = what the worker tells; 1 = never merge
+	Split       *bool  `yaml:"split"`     // whether the rows of a request may run apart; nil = yes
 	Batched     *bool  `yaml:"batched"`   // whether the first dimension is a batch; nil = learned from the workers
 	MaxQueue    int    `yaml:"max_queue"` // requests waiting
 	MaxAttempts int    `yaml:"max_attempts"`
@@ -146,7 +147,7 @@ type Breaker struct {
 
 // Values that fields may take.
 var (
-	Policies = []string{"least-load", "priced", "fcfs", "p2c", "size-threshold", "clockwork", "kairos"}
+	Policies = []string{"priced", "least-load", "fcfs", "p2c", "size-threshold", "clockwork", "kairos"}
 	// BuiltinModels are the models that the builtin engine has without a path.
 	BuiltinModels = []string{"fashion"}
 
@@ -163,7 +164,7 @@ var (
 
 func (c *Config) setDefaults() {
 	c.Listen = ":8000"
-	c.Policy = "least-load"
+	c.Policy = "priced"
 	c.Log.setDefaults()
 	c.Limits.setDefaults()
 	c.Learned.setDefaults()

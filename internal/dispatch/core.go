@@ -91,6 +91,7 @@ type request struct {
 	next     uint32 // slot of the request's next part, round and round; its own where there is but one
 	from     int    // its first row
 	state    requestState
+	whole    bool // its rows run together
 	alone    bool // its batch was refused: it is not merged again
 	attempts uint8
 	model    pool.ModelID

@@ -26,7 +26,7 @@ const (
 	WorkerState                      // Worker, State
 	WorkerLimit                      // Worker, Model, Size: the most items it takes; 0 = it does not serve the model now
 	Cancel                           // Request: its client is gone
-	Arrive                           // Request, Model, Size, Deadline, Priority, MergeKey
+	Arrive                           // Request, Model, Size, Deadline, Priority, MergeKey, Whole
 	Tick                             // nothing but the passing of time
 )
 
@@ -55,6 +55,7 @@ type Event struct {
 	Deadline mono.Time // when the answer is worth nothing any more
 	Priority int       // OIP: 1 is highest; 0 stands for DefaultPriority
 	MergeKey uint64    // requests share a batch only where this is equal; 0 = alone
+	Whole    bool      // its rows may not run apart, nor does one with a MergeKey of 0
 }
 
 // DefaultPriority is the level of a request that names none: one below the

@@ -1,5 +1,7 @@
 package dispatch
 
+import "motley/internal/pool"
+
 // A request whose rows run apart is several records, one for each part: each
 // waits, runs and is tried again on its own. They end together: with the
 // answer of the last, or with the first that cannot be answered.
@@ -34,10 +36,17 @@ func (c *Core) slotOf(id RequestID) uint32 {
 	return s
 }
 
+// Splits reports whether requests of the model may be cut into parts, as far as
+// policy and configuration go.
+func (c *Core) Splits(m pool.ModelID) bool {
+	mod := &c.models[m]
+	return c.traits.Splits && !mod.NoSplit && mod.MaxBatch > 1
+}
+
 // splittable reports whether rows of the request may run apart from the
 // others.
 func (c *Core) splittable(m *model, r *request) bool {
-	return c.traits.Splits && !m.NoSplit && m.MaxBatch > 1 && r.key != 0 && !r.alone && r.size > 1
+	return c.Splits(m.id) && r.key != 0 && !r.whole && !r.alone && r.size > 1
 }
 
 // leastRows is the size of the smallest part that the request could be cut

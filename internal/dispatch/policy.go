@@ -42,20 +42,20 @@ const (
 
 // Policies lists the names that NewPolicy takes, the default first.
 func Policies() []string {
-	return []string{"least-load", "priced", "fcfs", "p2c", "size-threshold", "clockwork", "kairos"}
+	return []string{"priced", "least-load", "fcfs", "p2c", "size-threshold", "clockwork", "kairos"}
 }
 
 // NewPolicy returns the policy of that name, in its initial state. seed feeds
 // the ones that draw lots.
 func NewPolicy(name string, seed uint64) (Policy, error) {
 	switch name {
-	case "least-load", "":
+	case "least-load":
 		return &leastLoad{}, nil
 	case "fcfs":
 		return fcfs{}, nil
 	case "p2c":
 		return newP2C(seed), nil
-	case "priced":
+	case "priced", "":
 		return NewPriced(PricedOptions{}), nil
 	case "kairos":
 		return &kairos{}, nil

@@ -100,7 +100,10 @@ func (p *priced) fill(t *Turn) (again bool) {
 			out = slot
 		}
 		p.out = append(p.out, out)
-		if out != slot || p.plan.spoilt {
+		for s := t.c.requests[out].next; s != out; s = t.c.requests[s].next {
+			p.out = append(p.out, s) // the parts of a request end together
+		}
+		if out != slot || t.c.requests[out].next != out || p.plan.spoilt {
 			return true
 		}
 		dearest, most = none, 0

@@ -8,6 +8,7 @@ import (
 	"motley/internal/backend"
 	"motley/internal/dispatch"
 	"motley/internal/mono"
+	"motley/internal/oip"
 	"motley/internal/pool"
 )
 
@@ -22,7 +23,10 @@ type execution struct {
 	started   mono.Time
 	predicted time.Duration
 	lead      *ticket // whose goroutine carries it; nil: one of its own
+	off       bool    // the core has taken the members away; guarded by Loop.mu
 	members   []*ticket
+	rows      []dispatch.Rows // by member; empty where all run whole
+	slices    []oip.Request   // of members of which only some rows run
 	calls     []backend.Call
 	ptrs      []*backend.Call
 	ctx       context.Context // used again until it is cancelled: one that is not holds nothing
@@ -64,13 +68,17 @@ func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
 	ex := l.executions.Get().(*execution)
 	ex.batch, ex.worker, ex.model, ex.started = a.Batch, a.Worker, a.Model, at
 	ex.predicted = l.mu.core.Predicted(a.Batch)
-	ex.items, ex.lead = 0, nil
-	ex.members, ex.calls, ex.ptrs = ex.members[:0], ex.calls[:0], ex.ptrs[:0]
-	for _, id := range a.Requests {
+	ex.items, ex.lead, ex.off = 0, nil, false
+	ex.members, ex.calls, ex.ptrs, ex.rows = ex.members[:0], ex.calls[:0], ex.ptrs[:0], append(ex.rows[:0], a.Rows...)
+	for i, id := range a.Requests {
 		t := l.mu.tickets[id.Index()]
 		t.refs++
 		t.req.Attempts++
-		ex.items += t.req.Size
+		if a.Rows == nil {
+			ex.items += t.req.Size
+		} else {
+			ex.items += a.Rows[i].Count
+		}
 		ex.members = append(ex.members, t)
 		if ex.lead == nil && !t.busy {
 			ex.lead = t
@@ -115,6 +123,7 @@ var (
 // callOff stops an execution that the core has taken the members away from,
 // on an event of the given kind. The loop's lock is held.
 func (ex *execution) callOff(on dispatch.EventKind) {
+	ex.off = true
 	cause := errHung
 	if on == dispatch.WorkerState {
 		cause = errDown
@@ -129,7 +138,10 @@ func (ex *execution) callOff(on dispatch.EventKind) {
 
 // carry runs an execution and tells the core how it ended.
 func (l *Loop) carry(ex *execution) {
-	err := l.cfg.Backends[ex.worker].Run(ex.ctx, l.cfg.Core.Models[ex.model].Name, ex.ptrs)
+	err := ex.slice()
+	if err == nil {
+		err = l.cfg.Backends[ex.worker].Run(ex.ctx, l.cfg.Core.Models[ex.model].Name, ex.ptrs)
+	}
 	var wakes wakeList
 
 	l.mu.Lock()
@@ -141,7 +153,10 @@ func (l *Loop) carry(ex *execution) {
 	if err != nil {
 		ev.Kind, ev.Fault = dispatch.Fail, faultOf(err)
 	}
-	for _, t := range ex.members {
+	for i, t := range ex.members {
+		if err == nil && !ex.off && !t.ended && ex.partial(i) {
+			t.keep(ex, i)
+		}
 		if !t.ended && err != nil && ev.Fault != dispatch.NoFault {
 			t.cause = err
 		}
@@ -186,6 +201,11 @@ const maxKept = 1 << 20
 // release lets go of what belongs to others, so that ex can be used again.
 func (ex *execution) release() {
 	clear(ex.members)
+	for i := range ex.slices {
+		if cap(ex.slices[i].Body) > maxKept {
+			ex.slices[i] = oip.Request{}
+		}
+	}
 	for i := range ex.calls {
 		ex.calls[i].Request = nil
 		if cap(ex.calls[i].Response.Body) > maxKept {
@@ -197,7 +217,10 @@ func (ex *execution) release() {
 // deliver hands member i its answer, by exchanging buffers.
 func (t *ticket) deliver(ex *execution, i int, ran time.Duration) {
 	r, c := t.req, &ex.calls[i]
-	r.Worker, r.Batch, r.Ran = ex.worker, ex.items, ran
+	r.Worker, r.Batch, r.Ran, r.Parts = ex.worker, ex.items, ran, max(1, len(t.parts))
+	if len(t.parts) > 0 {
+		return // the rows are put together by who waits for them
+	}
 	r.Queued = ex.started.Sub(t.arrived)
 	r.Call.Response, c.Response = c.Response, r.Call.Response
 	t.err = c.Err

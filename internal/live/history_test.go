@@ -16,7 +16,7 @@ type history struct {
 	requests map[dispatch.RequestID]int
 	batches  map[dispatch.BatchID]int
 	log      []step
-	starts   [][]int // members of the last step's batches
+	starts   [][]int // of the last step's batches: each member's first row, as rowsOf numbers them
 	last     int     // steps up to the one in which the last request ended
 }
 
@@ -62,11 +62,18 @@ func (h *history) action(s *step, a dispatch.Action) string {
 		for i, id := range a.Requests {
 			members[i] = h.requests[id]
 		}
-		h.starts = append(h.starts, members)
+		rows := make([]int, len(members))
+		for i, m := range members {
+			rows[i] = m * rowsEach
+			if a.Rows != nil {
+				rows[i] += a.Rows[i].From
+			}
+		}
+		h.starts = append(h.starts, rows)
 		if len(members) > 1 {
 			s.happenings = append(s.happenings, "merged")
 		}
-		return fmt.Sprintf("start b%d m%d on w%d: %v", h.batches[a.Batch], a.Model, a.Worker, members)
+		return fmt.Sprintf("start b%d m%d on w%d: %v %v", h.batches[a.Batch], a.Model, a.Worker, members, a.Rows)
 	case dispatch.CancelBatch:
 		s.happenings = append(s.happenings, a.Kind.String())
 		return fmt.Sprintf("cancel b%d m%d on w%d", h.batches[a.Batch], a.Model, a.Worker)

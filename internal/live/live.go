@@ -19,9 +19,13 @@ type Request struct {
 	Timeout  time.Duration // from now to the deadline; 0 = the model's QoS target
 	Priority int           // OIP: 0 default, 1 highest, larger is lower
 	MergeKey uint64        // requests merge only where this is equal; 0 = alone
+	Whole    bool          // its rows may not run apart
 
+	// Of a request that was cut into parts, Worker, Batch and Ran are of the last
+	// one that was answered, and Queued goes up to the start of the first.
 	Worker   pool.WorkerID // who answered; −1 when nobody was asked
 	Batch    int           // items of the batch that it was answered in
+	Parts    int           // executions that answered it, each some of its rows; 1 as a rule
 	Attempts int           // executions it took part in
 	Queued   time.Duration // from arrival to the start of the execution that answered
 	Ran      time.Duration // execution time of that batch

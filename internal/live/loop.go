@@ -95,8 +95,9 @@ type ticket struct {
 	ended    bool             // its outcome is settled; guarded by Loop.mu
 	by       dispatch.BatchID // the batch whose answer is the outcome, where answered
 	answered bool
-	err      error // the outcome; settled before wake
-	cause    error // why the last execution of it that failed did
+	err      error  // the outcome; settled before wake
+	parts    []part // answers of some rows each; guarded by Loop.mu until the outcome is settled
+	cause    error  // why the last execution of it that failed did
 	ch       chan *execution
 }
 
@@ -119,8 +120,8 @@ type wake struct {
 // it may carry out executions on behalf of others.
 func (l *Loop) Do(r *Request) error {
 	t := l.tickets.Get().(*ticket)
-	*t = ticket{req: r, ch: t.ch}
-	r.Worker, r.Batch, r.Attempts, r.Queued, r.Ran = -1, 0, 0, 0, 0
+	*t = ticket{req: r, ch: t.ch, parts: t.parts[:0]}
+	r.Worker, r.Batch, r.Parts, r.Attempts, r.Queued, r.Ran = -1, 0, 0, 0, 0, 0
 	var wakes wakeList
 
 	l.mu.Lock()
@@ -138,7 +139,7 @@ func (l *Loop) Do(r *Request) error {
 	t.arrived = l.now()
 	l.stepLocked(dispatch.Event{
 		At: t.arrived, Kind: dispatch.Arrive, Request: t.id, Model: r.Model, Size: r.Size,
-		Deadline: l.deadlineLocked(t.arrived, r), Priority: r.Priority, MergeKey: r.MergeKey,
+		Deadline: l.deadlineLocked(t.arrived, r), Priority: r.Priority, MergeKey: r.MergeKey, Whole: r.Whole,
 	}, &wakes)
 	l.mu.Unlock()
 	wakes.send()
@@ -146,8 +147,12 @@ func (l *Loop) Do(r *Request) error {
 	for ex := <-t.ch; ex != nil; ex = <-t.ch {
 		l.carry(ex)
 	}
+	if t.err == nil && len(t.parts) > 0 {
+		t.join()
+	}
 	err := t.err
 	t.req = nil
+	clear(t.parts)
 	l.tickets.Put(t)
 	return err
 }

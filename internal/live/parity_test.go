@@ -7,7 +7,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,10 +41,11 @@ func TestParity(t *testing.T) {
 			return
 		}
 		want.count(seen)
+		seen["split"] += int(x.split.Load())
 	}
 	// A comparison of histories in which nothing happens would prove nothing.
 	for _, what := range []string{
-		"merged", "answer", "cancel-batch", "fault=worker", "fault=request", "worker-state", "worker-limit", "tick",
+		"merged", "split", "answer", "cancel-batch", "fault=worker", "fault=request", "worker-state", "worker-limit", "tick",
 		"reject queue_full", "reject deadline", "reject no_worker", "reject too_large",
 		"give-up deadline", "give-up refused", "give-up exhausted",
 	} {
@@ -57,6 +60,7 @@ type experiment struct {
 	seed     uint64
 	arrivals []sim.Arrival
 	changes  []dispatch.Event
+	split    atomic.Int64 // answers that were put together of parts
 }
 
 func newExperiment(seed uint64, requests int) *experiment {
@@ -236,21 +240,50 @@ func (x *experiment) live(t *testing.T) (*history, []end) {
 func (x *experiment) ask(t *testing.T, l *Loop, i int) end {
 	a := &x.arrivals[i]
 	r := &Request{Model: a.Model, Size: a.Size, Timeout: a.Timeout, Priority: a.Priority, MergeKey: a.MergeKey}
-	r.Call.Request = &oip.Request{
-		Message: oip.Message{Body: []byte(strconv.Itoa(i))}, Inputs: []oip.Input{{Shape: []int64{int64(a.Size)}}},
+	r.Call.Request = new(oip.Request)
+	if err := r.Call.Request.Parse(rowsOf(i, 0, a.Size, ""), -1, nil); err != nil {
+		t.Error(err)
 	}
 	err := l.Do(r)
 	var none *Refusal
 	switch {
 	case err == nil:
-		if got, want := string(r.Call.Response.Body), fmt.Sprintf("%d of %d", i, r.Worker); got != want {
-			t.Errorf("request %d is answered %q, want %q", i, got, want)
+		version := fmt.Sprint(r.Worker)
+		if r.Parts > 1 {
+			version = "" // the workers do not agree on it
+			x.split.Add(1)
+		}
+		if got, want := string(r.Call.Response.Body), string(rowsOf(i, 0, a.Size, version)); got != want && r.Parts == 1 || rowsIn(got) != rowsIn(want) {
+			t.Errorf("request %d is answered %q in %d parts, want %q", i, got, r.Parts, want)
 		}
 		return 0
 	case errors.As(err, &none):
 		return end(none.Reason)
 	}
 	return refused
+}
+
+// rowsEach keeps the rows of different requests apart.
+const rowsEach = 1000
+
+// rowsOf is a request for n rows of arrival i, or with a version the response,
+// which echoes them.
+func rowsOf(i, from, n int, version string) []byte {
+	rows := make([]string, n)
+	for k := range rows {
+		rows[k] = strconv.Itoa(i*rowsEach + from + k)
+	}
+	tensor := fmt.Sprintf(`[{"name":"x","datatype":"INT32","shape":[%d],"data":[%s]}]`, n, strings.Join(rows, ","))
+	if version == "" {
+		return fmt.Appendf(nil, `{"inputs":%s}`, tensor)
+	}
+	return fmt.Appendf(nil, `{"model_name":"m","model_version":"%s","outputs":%s}`, version, tensor)
+}
+
+// rowsIn is the data of a body.
+func rowsIn(body string) string {
+	_, rows, _ := strings.Cut(body, `"data":[`)
+	return strings.TrimRight(rows, "]}")
 }
 
 // drawn is a backend that goes as the experiment draws it.
@@ -265,8 +298,12 @@ func (b drawn) Run(ctx context.Context, model string, calls []*backend.Call) err
 	var members []int
 	items := 0
 	for _, c := range calls {
-		i, _ := strconv.Atoi(string(c.Request.Body))
-		members = append(members, i)
+		first, _, _ := strings.Cut(strings.Trim(string(c.Request.Inputs[0].JSON), "[] "), ",")
+		row, err := strconv.Atoi(strings.TrimSpace(first))
+		if err != nil {
+			panic(err)
+		}
+		members = append(members, row)
 		items += int(c.Request.Inputs[0].Shape[0])
 	}
 	o := b.x.outcome(b.worker, pool.ModelID(model[0]-'a'), at, members, items)
@@ -282,7 +319,9 @@ func (b drawn) Run(ctx context.Context, model string, calls []*backend.Call) err
 		return &backend.Error{Class: backend.Client, Status: 400, Message: "drawn"}
 	}
 	for k, c := range calls {
-		c.Response.Body = fmt.Appendf(c.Response.Body[:0], "%d of %d", members[k], b.worker)
+		n := int(c.Request.Inputs[0].Shape[0])
+		c.Response.Body = append(c.Response.Body[:0], rowsOf(members[k]/rowsEach, members[k]%rowsEach, n, fmt.Sprint(b.worker))...)
+		c.Response.HeadLength = -1
 	}
 	return nil
 }

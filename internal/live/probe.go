@@ -35,6 +35,7 @@ type Info struct {
 	Metadata *oip.ModelMetadata // nil while unknown
 	Batched  bool               // requests of it can be merged
 	MaxBatch int                // the most items that any worker told it takes; 0 = unbounded or unknown
+	Splits   bool               // larger requests are cut into parts
 }
 
 // Info returns what is known of the model.
@@ -176,6 +177,7 @@ func (l *Loop) learn(m pool.ModelID, st backend.Status) int {
 	} else {
 		info.Batched = info.MaxBatch > 0 || batchedByShape(info.Metadata)
 	}
+	info.Splits = l.mu.core.Splits(m) // it never changes, hence no lock
 	l.publish(m, &info)
 	switch {
 	case st.MaxBatch > 0:

@@ -12,6 +12,7 @@ const (
 	headerRequestID   = "X-Request-Id"
 	headerTraceparent = "Traceparent"
 	headerBatch       = "X-Motley-Batch"
+	headerParts       = "X-Motley-Parts"
 	headerRetryAfter  = "Retry-After"
 	headerRetryMs     = "Retry-After-Ms"
 	headerShouldRetry = "X-Should-Retry"

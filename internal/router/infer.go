@@ -51,7 +51,12 @@ func (s *Server) prepare(ctx *fasthttp.RequestCtx, x *exchange) (err error) {
 		return err
 	}
 	info := x.model.Info()
-	if err := x.head.Check(info.Metadata, info.Batched, info.MaxBatch); err != nil {
+	whole := !info.Splits || !x.head.Splittable(info.Metadata, info.Batched)
+	most := info.MaxBatch
+	if !whole {
+		most = 0
+	}
+	if err := x.head.Check(info.Metadata, info.Batched, most); err != nil {
 		return err
 	}
 	timeout, err := x.headers.timeout(x.head.Timeout)
@@ -64,6 +69,7 @@ func (s *Server) prepare(ctx *fasthttp.RequestCtx, x *exchange) (err error) {
 	x.call.Timeout = timeout
 	x.call.Priority = x.head.Priority
 	x.call.MergeKey = x.head.MergeKey(uint64(x.model.ID), info.Batched)
+	x.call.Whole = whole
 	x.call.Worker = -1
 	return nil
 }
@@ -134,6 +140,10 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx, x *exchange) {
 	h.SetCanonical(keyTiming, x.num)
 	x.num = strconv.AppendInt(x.num[:0], int64(x.call.Batch), 10)
 	h.SetCanonical(keyBatch, x.num)
+	if x.call.Parts > 1 {
+		x.num = strconv.AppendInt(x.num[:0], int64(x.call.Parts), 10)
+		h.SetCanonical(keyParts, x.num)
+	}
 
 	body := msg.Body
 	if len(body) >= minCompress {

@@ -21,6 +21,7 @@ var (
 	keyLength      = []byte(headerLength)
 	keyTiming      = []byte(headerTiming)
 	keyBatch       = []byte(headerBatch)
+	keyParts       = []byte(headerParts)
 )
 
 // writeError answers with {"error": text}.

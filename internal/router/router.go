@@ -54,6 +54,7 @@ type ModelInfo struct {
 	Metadata *oip.ModelMetadata // nil while unknown
 	Batched  bool               // the first dimension of all tensors is the batch
 	MaxBatch int                // the most items one execution takes on any worker; 0 = unknown
+	Splits   bool               // requests with more items are cut into parts where their rows can run apart
 }
 
 // Config configures a Server. Zero fields take the defaults.
