@@ -60,7 +60,7 @@ func (e *estimator) bounds(instances []float64) Bounds {
 		for j := range t.types {
 			k := i*t.types + j
 			cost[k] = t.lone[k]
-			if !math.IsInf(cost[k], 1) {
+			if !math.IsInf(cost[k], 1) || t.p.Models[c.model].Split {
 				cost[k] = min(cost[k], c.items*t.runs[c.model*t.types+j].item)
 			}
 		}
