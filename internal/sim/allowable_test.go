@@ -52,6 +52,15 @@ func TestAllowableKnown(t *testing.T) {
 			}
 		}
 	}
+	for rate, want := range map[float64]bool{395: true, 420: false} { // of the four workers
+		r, err := sim.NewRunner(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Holds(rate); err != nil || got != want {
+			t.Errorf("%v requests/s on four workers that do 400: holds %v, %v", rate, got, err)
+		}
+	}
 	x.Models = []sim.Demand{x.Models[0]}
 	x.Models[0].Model.QoS = 9 * ms // nothing can be done
 	r, err := sim.NewRunner(x)
