@@ -69,8 +69,8 @@ type Model struct {
 }
 
 // Latency says how long a batch takes: its mean, and what it stays under with
-// the model's Quantile. A mean of 0 says that the type cannot run the model.
-// Both must not fall as items grow.
+// the model's Quantile. A mean of 0 says that the type cannot run the model
+// with that many items. Both must not fall as items grow, but for noise.
 type Latency func(model, typ, items int) (mean, bound time.Duration)
 
 // Problem is what to plan for. One of Budget and Rate is needed.
@@ -87,20 +87,42 @@ type Problem struct {
 	// OnDemandShare is the least part of the instances, weighed by their
 	// on-demand prices, that is rented on demand: 0 … 1.
 	OnDemandShare float64
-	// Base is the type that KAIROS's bound takes as its base; −1 = the fastest
-	// with the largest request. Bounds.Kairos is for one model only.
+	// Base is 1 + the index of the type that KAIROS's bound takes as its base;
+	// 0 = of a mix's types the fastest with the largest request.
+	// Bounds.Kairos is for one model only.
 	Base int
-	// Verify measures the allowable throughput of a mix, in requests/s over
-	// all models in their proportion; nil = the estimate is believed. mix counts
-	// the instances of each type; spot instances count by their availability,
-	// rounded down over all of a type.
-	Verify func(mix []int) (float64, error)
-	// Candidates is how many mixes are verified at most; 0 = 20.
+	// Current is a mix to be placed among the others, indexed like Types; it
+	// need not be within Budget or limits. nil = none.
+	Current []Count
+	// Verify measures the allowable throughput of mixes, in requests/s over all
+	// models in their proportion, one figure per trial; nil = the estimate is
+	// believed. The same trial must give the same figure.
+	Verify func([]Trial) ([]float64, error)
+	// Candidates is how many mixes are verified at most, Current and finals
+	// not counted; 0 = 20.
 	Candidates int
+	// Finals is how many of the best are then verified once more, as finals: a
+	// Verify that measures these more closely finds the best with little
+	// effort. 0 = none.
+	Finals int
+}
+
+// Trial is a mix to be measured.
+type Trial struct {
+	// Mix counts the instances of each type, spot ones as if they were always
+	// there: the planner allows for their absences by itself.
+	Mix []int
+	// Near is about what is expected of it, in requests/s: where to begin looking.
+	Near float64
+	// Final marks those that are measured again.
+	Final bool
 }
 
 // Count is how many instances of a type a mix has.
 type Count struct{ OnDemand, Spot int }
+
+// Total is the number of instances.
+func (c Count) Total() int { return c.OnDemand + c.Spot }
 
 // Bounds are rates that no dispatcher exceeds on a mix, in requests/s; 0 where
 // a bound does not apply.
@@ -110,11 +132,18 @@ type Bounds struct {
 	Kairos float64
 	// LP bounds every dispatcher that runs requests one by one and answers all
 	// of them within QoS in the mean; Shed one that may sacrifice the share that
-	// the quantile allows.
+	// the quantile allows, of the dearest requests.
 	LP, Shed float64
-	// Batching bounds every dispatcher that merges requests: each item at the
-	// best cost per item of any batch within QoS, and the sacrificed share.
+	// Batching bounds every dispatcher that merges requests and answers all of
+	// them: each item at the best cost per item of any batch whose mean is
+	// within QoS. For several models it is that of the fluid program over whole
+	// models.
 	Batching float64
+	// Merged is tighter where some type cannot take every size, and looser in
+	// that it may sacrifice the share that the quantile allows: each item at
+	// the best cost per item of its type, requests only where their size fits,
+	// the dearest left out.
+	Merged float64
 }
 
 // Candidate is a mix with what is known of it.
@@ -140,15 +169,23 @@ type Plan struct {
 	Relaxed float64
 	// Headroom is Best.Goodput / Rate − 1; 0 without Rate.
 	Headroom float64
+	// Reached is what verified mixes reached of their estimates, in the mean; 1
+	// where nothing was verified.
+	Reached float64
+	// Current is Problem.Current, and Rank its place among the mixes that were
+	// ranked, by Goodput: 1 is better than all of them. 0 without Current.
+	Current Candidate
+	Rank    int
 	// Uses say what each type of Best is for.
 	Uses []Use
 	// Next is the instance to add next, and what it would bring.
 	Next Step
-	// PerUSD is what a further USD per hour would buy, in requests/s, if
-	// fractions could be bought.
+	// PerUSD is what a further USD per hour would buy, in requests/s of the
+	// estimate, if fractions could be bought.
 	PerUSD float64
 	// Examined counts the mixes that were ranked, Measured those verified.
-	// Exhaustive says that all mixes that can be afforded were ranked.
+	// Exhaustive says that none within the budget that nothing can be added
+	// to (with Rate: that nothing can be taken from) was left out.
 	Examined, Measured int
 	Exhaustive         bool
 }
@@ -215,10 +252,14 @@ func (p *Problem) check() error {
 		return bad("Rate", p.Rate, "over 0 requests/s")
 	case !(p.OnDemandShare >= 0 && p.OnDemandShare <= 1):
 		return bad("OnDemandShare", p.OnDemandShare, "from 0 to 1")
-	case p.Base < -1 || p.Base >= len(p.Types):
-		return bad("Base", p.Base, "a type's index, or -1")
+	case p.Base < 0 || p.Base > len(p.Types):
+		return bad("Base", p.Base, "0, or 1 + a type's index")
 	case p.Candidates < 0:
 		return bad("Candidates", p.Candidates, "at least 0")
+	case p.Finals < 0:
+		return bad("Finals", p.Finals, "at least 0")
+	case p.Current != nil && len(p.Current) != len(p.Types):
+		return fmt.Errorf("cannot plan: Current has %d types of %d", len(p.Current), len(p.Types))
 	}
 	for j := range p.Types {
 		if err := p.Types[j].check(fmt.Sprintf("Types[%d] (%s)", j, p.Types[j].Name)); err != nil {

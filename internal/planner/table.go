@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 	"math"
+	"sort"
 	"time"
 )
 
@@ -31,9 +32,11 @@ type runs struct {
 	// item is the least cost of an item in any batch within QoS, +Inf if there is
 	// none: what bounds batching.
 	item float64
-	// batch[n−1] is the largest batch to reckon with on n instances, in items, 0
-	// if there is none, and perItem[n−1] what an item costs in it. The last
-	// entry is for any number more.
+	// batch[n−1] is the batch to reckon with on n instances, in items, and
+	// perItem[n−1] what an item costs in it: 0 and +Inf if there is none. A
+	// request waits for up to a batch's turn, 1/n of its time, before its own,
+	// so it is the best of those with l(B)(1 + 1/n) ≤ QoS (Symphony's rule). The
+	// last entry is for any number more.
 	batch   [manyWorkers]int
 	perItem [manyWorkers]float64
 }
@@ -123,7 +126,7 @@ func (t *table) addClasses(model int) error {
 			clear(lone)
 			clear(safe)
 		}
-		served := false
+		served, sure := false, false
 		for j := range t.types {
 			mean, bound := t.p.Latency(model, j, n)
 			if mean < 0 || bound < 0 {
@@ -137,12 +140,18 @@ func (t *table) addClasses(model int) error {
 			}
 			if mean == 0 || max(mean, bound) > m.QoS {
 				safe[j] = math.Inf(1)
+			} else {
+				sure = true
 			}
 			lone[j] += p * mean.Seconds()
 			safe[j] += p * mean.Seconds()
 		}
 		if !served {
 			return fmt.Errorf("cannot plan: Models[%d] (%s).Sizes[%d]: no type runs %d items within QoS %v", model, m.Name, i, n, m.QoS)
+		}
+		if !sure {
+			// The share that may miss the QoS has to do.
+			copy(safe, lone)
 		}
 		c.to = n
 		c.items += p * float64(n)
@@ -174,34 +183,36 @@ func (t *table) closeClass(c *class, sum, total float64, lone, safe []float64) {
 	}
 }
 
-// measure finds the batches of a model on a type.
+// measure finds the batches of a model on a type: all sizes, or those about
+// 1 % apart where there are many.
 func (t *table) measure(model, typ int) runs {
 	m := &t.p.Models[model]
 	most := maxBatch(m)
 	r := runs{item: math.Inf(1)}
-	// The least cost per item: over all batches, or in steps of 1 % where there
-	// are many.
+	var items []int
+	var cost []float64 // the least per item, of batches up to items
 	for b := 1; b <= most; b = max(b+1, min(b+b/100, most)) {
 		mean, _ := t.p.Latency(model, typ, b)
-		if mean == 0 || mean > m.QoS {
+		if mean <= 0 || mean > m.QoS {
 			break
 		}
 		r.item = min(r.item, mean.Seconds()/float64(b))
-		if b == most {
-			break
-		}
+		items, cost = append(items, b), append(cost, r.item)
 	}
 	for n := 1; n <= manyWorkers; n++ {
 		wait := 1 + 1/float64(n)
 		if n == manyWorkers {
 			wait = 1
 		}
-		b := t.largest(model, typ, most, time.Duration(float64(m.QoS)/wait))
-		r.batch[n-1] = b
-		if b > 0 {
-			mean, _ := t.p.Latency(model, typ, b)
-			r.perItem[n-1] = mean.Seconds() / float64(b)
+		limit := t.largest(model, typ, most, time.Duration(float64(m.QoS)/wait))
+		at := sort.SearchInts(items, limit+1) - 1
+		if at < 0 {
+			r.perItem[n-1] = math.Inf(1)
+			continue
 		}
+		// A larger batch that costs as much per item is none to reckon with.
+		r.perItem[n-1] = cost[at]
+		r.batch[n-1] = items[sort.Search(at, func(k int) bool { return cost[k] <= cost[at] })]
 	}
 	return r
 }
