@@ -1,0 +1,43 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"motley/internal/bench"
+)
+
+const suites = "kairos, ribbon, ablation, robust or gap"
+
+func runSuite(args []string, stdout, stderr io.Writer) error {
+	if len(args) == 0 {
+		fmt.Fprintf(stderr, "bench: suite: want %s; bench -h tells what there is\n", suites)
+		return errUsage
+	}
+	c := newCommand("suite " + args[0])
+	var s bench.Suite
+	switch args[0] {
+	case "kairos":
+		k := bench.Kairos{}
+		c.StringVar(&k.Plot, "plot", "", "")
+		return c.runSuite(&k.Suite, args[1:], stdout, stderr, func(out bench.Output) error { return k.Run(out) })
+	}
+	_ = s
+	fmt.Fprintf(stderr, "bench: unknown suite %q; want %s\n", args[0], suites)
+	return errUsage
+}
+
+// runSuite parses the flags that suites on KAIROS's models share, and runs.
+func (c command) runSuite(s *bench.Suite, args []string, stdout, stderr io.Writer, run func(bench.Output) error) error {
+	c.StringVar(&s.Dir, "data", "", "")
+	c.BoolVar(&s.Quick, "quick", false, "")
+	c.Func("models", "", func(text string) error {
+		s.Models = strings.Split(text, ",")
+		return nil
+	})
+	if done, err := c.parse(args, stdout, stderr); done {
+		return err
+	}
+	return run(c.output(stdout, stderr))
+}
