@@ -16,14 +16,21 @@ func runSuite(args []string, stdout, stderr io.Writer) error {
 		return errUsage
 	}
 	c := newCommand("suite " + args[0])
-	var s bench.Suite
 	switch args[0] {
 	case "kairos":
-		k := bench.Kairos{}
+		var k bench.Kairos
 		c.StringVar(&k.Plot, "plot", "", "")
-		return c.runSuite(&k.Suite, args[1:], stdout, stderr, func(out bench.Output) error { return k.Run(out) })
+		return c.runSuite(&k.Suite, args[1:], stdout, stderr, k.Run)
+	case "ribbon":
+		var r bench.Ribbon
+		c.StringVar(&r.Dir, "data", "", "")
+		c.IntVar(&r.Cells, "cells", 200, "")
+		c.Uint64Var(&r.Seed, "seed", 1, "")
+		if done, err := c.parse(args[1:], stdout, stderr); done {
+			return err
+		}
+		return r.Run(c.output(stdout, stderr))
 	}
-	_ = s
 	fmt.Fprintf(stderr, "bench: unknown suite %q; want %s\n", args[0], suites)
 	return errUsage
 }

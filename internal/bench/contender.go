@@ -33,7 +33,12 @@ func contenders() []contender {
 			return one(a.choose.race(a.alike(), mustVariant("fcfs", "fcfs", true, true)))
 		}},
 		{merging, func(a *arena) ([]entry, error) {
-			return one(a.choose.race(a.alike(), mustVariant("least-load", "least-load", false, false)))
+			simple, err := a.choose.race(a.alike(), mustVariant("least-load", "least-load", false, false))
+			if err != nil {
+				return nil, err
+			}
+			clever, err := a.choose.race(a.alike(), mustVariant("clockwork", "clockwork", false, false))
+			return []entry{simple, clever}, err
 		}},
 		{ribbonOptimal, func(a *arena) ([]entry, error) {
 			return one(a.choose.race(a.dearFirst(), mustVariant("fcfs", "fcfs", true, true)))
