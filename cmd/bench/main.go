@@ -79,6 +79,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 	switch args[0] {
 	case "sim":
 		return runSim(args[1:], stdout, stderr)
+	case "plan":
+		return runPlan(args[1:], stdout, stderr)
 	case "suite":
 		return runSuite(args[1:], stdout, stderr)
 	case "help", "-h", "-help", "--help":
@@ -186,4 +188,20 @@ func runSim(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	return s.Run(c.output(stdout, stderr))
+}
+
+func runPlan(args []string, stdout, stderr io.Writer) error {
+	c := newCommand("plan")
+	var p bench.Plan
+	inputs(c.FlagSet, &p.Inputs)
+	c.StringVar(&p.Policy, "policy", bench.DefaultPolicy(), "")
+	c.BoolVar(&p.Alone, "no-merge", false, "")
+	c.Float64Var(&p.Budget, "budget", 0, "")
+	c.Float64Var(&p.Rate, "rate", 0, "")
+	c.StringVar(&p.Limits, "limit", "", "")
+	c.IntVar(&p.Candidates, "candidates", 0, "")
+	if done, err := c.parse(args, stdout, stderr); done {
+		return err
+	}
+	return p.Run(c.output(stdout, stderr))
 }

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"time"
+
 	"motley/internal/planner"
 	"motley/internal/pool"
 )
@@ -20,7 +22,13 @@ func (s *Setup) problem() (*planner.Problem, error) {
 			return nil, err
 		}
 	}
-	p.Latency = planner.Profiles([][]*pool.Profile{profiles}, []float64{s.Model.Quantile})
+	latency := planner.Profiles([][]*pool.Profile{profiles}, []float64{s.Model.Quantile})
+	p.Latency = func(model, typ, items int) (mean, bound time.Duration) {
+		if items > s.Truth[typ].Largest() { // no worker takes more at once
+			return 0, 0
+		}
+		return latency(model, typ, items)
+	}
 	return p, nil
 }
 

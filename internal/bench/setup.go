@@ -3,6 +3,7 @@ package bench
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"motley/internal/dispatch"
@@ -87,6 +88,14 @@ func (s *Setup) allowable(counts []int, v Variant, start float64) (sim.Allowed, 
 		return sim.Allowed{}, err
 	}
 	return r.Allowable(start)
+}
+
+func typeNames(types []pool.InstanceType) string {
+	var names []string
+	for _, t := range types {
+		names = append(names, t.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // with is a copy with other requests and seeds.

@@ -54,27 +54,15 @@ func (in *Inputs) setup(types []string) (*Setup, error) {
 		}
 	}
 	if types == nil {
-		types = typesInOrder(data.Types(in.Model), prices)
+		if types, err = data.pricedTypes(in.Model, prices); err != nil {
+			return nil, err
+		}
 	}
 	priced, err := priced(prices, source, types)
 	if err != nil {
 		return nil, err
 	}
 	return in.build(data, priced)
-}
-
-// typesInOrder are the measured types in the order of the price list, those
-// without a price last.
-func typesInOrder(measured []string, prices []Price) []string {
-	var order []string
-	for _, p := range prices {
-		for _, t := range measured {
-			if t == p.InstanceType {
-				order = append(order, t)
-			}
-		}
-	}
-	return order
 }
 
 func (in *Inputs) build(data *Data, types []pool.InstanceType) (*Setup, error) {
