@@ -21,6 +21,9 @@ func runSuite(args []string, stdout, stderr io.Writer) error {
 		var k bench.Kairos
 		c.StringVar(&k.Plot, "plot", "", "")
 		return c.runSuite(&k.Suite, args[1:], stdout, stderr, k.Run)
+	case "ablation":
+		var a bench.Ablation
+		return c.runSuite(&a.Suite, args[1:], stdout, stderr, a.Run)
 	case "ribbon":
 		var r bench.Ribbon
 		c.StringVar(&r.Dir, "data", "", "")
