@@ -286,3 +286,37 @@ func TestBadExperiments(t *testing.T) {
 		}
 	}
 }
+
+// TestSpan: an outage of the middle third of a run hits as many requests at
+// every rate, and so does what a disturbance does from Span on.
+func TestSpan(t *testing.T) {
+	x := single(t, "constant") // 5,000 requests
+	x.OutagesOver = func(span time.Duration) []sim.Outage {
+		return []sim.Outage{{Worker: 0, From: mono.Time(span / 3), To: mono.Time(2 * span / 3)}}
+	}
+	x.Models[0].Model.QoS = 15 * ms
+	for _, rate := range []float64{10, 40, 80} {
+		r, err := sim.NewRunner(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := r.Measure(rate, 1)
+		if err != nil || m.Share() < 0.66 || m.Share() > 0.67 {
+			t.Errorf("%v requests/s: %.4f within QoS, %v; want two thirds", rate, m.Share(), err)
+		}
+	}
+	x.OutagesOver = nil
+	x.Disturb = []sim.Disturbance{func(next sim.Serve, s sim.Setting) (sim.Serve, error) {
+		if want := 5000 * time.Second / 40; s.Span != want {
+			t.Errorf("span %v, want %v", s.Span, want)
+		}
+		return next, nil
+	}}
+	r, err := sim.NewRunner(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Measure(40, 1); err != nil {
+		t.Fatal(err)
+	}
+}
