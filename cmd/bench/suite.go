@@ -24,6 +24,12 @@ func runSuite(args []string, stdout, stderr io.Writer) error {
 	case "ablation":
 		var a bench.Ablation
 		return c.runSuite(&a.Suite, args[1:], stdout, stderr, a.Run)
+	case "gap":
+		var g bench.Gap
+		return c.runSuite(&g.Suite, args[1:], stdout, stderr, g.Run)
+	case "robust":
+		var r bench.Robust
+		return c.runSuite(&r.Suite, args[1:], stdout, stderr, r.Run)
 	case "ribbon":
 		var r bench.Ribbon
 		c.StringVar(&r.Dir, "data", "", "")
