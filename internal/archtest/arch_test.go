@@ -41,7 +41,7 @@ var allowed = map[string][]string{
 	"internal/backend/backendtest": {"internal/backend", "internal/oip"},
 	"internal/live":                {"internal/backend", "internal/dispatch", "internal/mono", "internal/oip", "internal/pool"},
 	"internal/router":              {"internal/backend", "internal/live", "internal/oip", "internal/pool"},
-	"internal/config":              {"configs", "internal/oip", "internal/pool"},
+	"internal/config":              {"configs", "internal/oip", "internal/pool", "internal/workload"},
 	"internal/app": {
 		"internal/backend", "internal/config", "internal/dispatch", "internal/engine", "internal/engine/ort",
 		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/router", "internal/sim", "internal/workload",

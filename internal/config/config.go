@@ -26,6 +26,7 @@ type Config struct {
 	Profiles      []string       `yaml:"profiles"` // CSV files, relative to the configuration; absolute after Load
 	Workers       []Worker       `yaml:"workers"`
 	Breaker       Breaker        `yaml:"breaker"`
+	Plan          Plan           `yaml:"plan"`
 
 	// Rows are the measured latencies that Profiles hold; Load reads them.
 	Rows []pool.Row `yaml:"-"`
@@ -80,6 +81,13 @@ type InstanceType struct {
 	Name        string  `yaml:"name"`
 	USDPerHour  float64 `yaml:"usd_per_hour"` // 0 = not priced
 	Accelerator string  `yaml:"accelerator"`  // empty = none
+
+	// For planning: see planner.Type.
+	Limit                int           `yaml:"limit"` // most instances; 0 = no limit
+	Min                  int           `yaml:"min"`   // least on demand
+	SpotUSDPerHour       float64       `yaml:"spot_usd_per_hour"`
+	InterruptionsPerHour float64       `yaml:"interruptions_per_hour"` // of a spot instance
+	Recovery             time.Duration `yaml:"recovery"`               // until another one serves
 }
 
 // Worker is one model server, or Count alike. Exactly one of Embedded, Remote
@@ -152,6 +160,7 @@ func (c *Config) setDefaults() {
 	c.Log.setDefaults()
 	c.Limits.setDefaults()
 	c.Breaker.setDefaults()
+	c.Plan.setDefaults()
 }
 
 func (l *Log) setDefaults() { l.Level, l.Format = "info", "text" }

@@ -36,7 +36,8 @@ func Load(path string) (*Config, error) {
 	}
 	c, faults := read(path, data)
 	if c != nil {
-		faults = append(faults, c.openFiles(filepath.Dir(path))...)
+		c.source.dir = filepath.Dir(path)
+		faults = append(faults, c.openFiles()...)
 	}
 	return finish(c, path, faults)
 }
@@ -78,15 +79,10 @@ func finish(c *Config, name string, faults []Violation) (*Config, error) {
 }
 
 // openFiles checks that the files that c names are there, makes their paths
-// independent of dir, and reads the profiles.
-func (c *Config) openFiles(dir string) []Violation {
+// independent of the file's directory, and reads the profiles.
+func (c *Config) openFiles() []Violation {
 	f := &faults{source: &c.source}
-	from := func(path string) string {
-		if filepath.IsAbs(path) {
-			return path
-		}
-		return filepath.Join(dir, path)
-	}
+	from := c.source.from
 	for i, path := range c.Profiles {
 		field := fmt.Sprintf("profiles[%d]", i)
 		if path == "" {
@@ -121,6 +117,12 @@ func (c *Config) openFiles(dir string) []Violation {
 			if _, err := os.Stat(*file.path); err != nil {
 				f.add(fmt.Sprintf("workers[%d].embedded.%s", i, file.name), written, "%s", reason(err))
 			}
+		}
+	}
+	if written := c.Plan.Learned; written != "" {
+		c.Plan.Learned = from(written)
+		if _, err := os.Stat(c.Plan.Learned); err != nil {
+			f.add("plan.learned", written, "%s", reason(err))
 		}
 	}
 	return f.list

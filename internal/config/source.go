@@ -5,6 +5,7 @@ import "strings"
 // source remembers where in the file the fields stand.
 type source struct {
 	name  string         // of the file, for messages
+	dir   string         // where its relative paths start; empty: files are not looked at
 	lines map[string]int // by field path, 1-based
 }
 

@@ -42,6 +42,7 @@ func (c *Config) Validate() []Violation {
 	c.checkRows(f)
 	c.checkWorkers(f)
 	c.Breaker.check(f)
+	c.checkPlan(f)
 	sortViolations(f.list)
 	return f.list
 }
@@ -163,6 +164,7 @@ func (c *Config) checkTypes(f *faults) {
 		if !(t.USDPerHour >= 0 && t.USDPerHour <= 1e6) {
 			f.add(at+".usd_per_hour", t.USDPerHour, "must be from 0 (not priced) to 1,000,000")
 		}
+		t.checkOffer(f, at)
 	}
 }
 

@@ -93,9 +93,8 @@ func (s *solver) place(p *Plan) {
 
 // explain says what the types of the best mix are for, and what to add.
 func (s *solver) explain(p *Plan) {
-	t, e := s.e.t, s.e
 	instances := instancesOf(s.p, p.Best.Mix)
-	sol := e.solve(instances)
+	sol := s.e.solve(instances)
 	if sol == nil {
 		return
 	}
@@ -108,7 +107,6 @@ func (s *solver) explain(p *Plan) {
 			p.Uses = append(p.Uses, s.use(j, n, work, sol))
 		}
 	}
-	_ = t
 	p.Next = s.next(p.Best.Mix, p.Best.Estimate)
 }
 

@@ -126,7 +126,6 @@ func TestKairosBounds(t *testing.T) {
 	}
 }
 
-
 // rawMeans are the means as they were measured, of the next larger batch where
 // one was not, without the smoothing of a profile.
 func rawMeans(rows []pool.Row, model string) Latency {

@@ -261,6 +261,11 @@ func (p *Problem) check() error {
 	case p.Current != nil && len(p.Current) != len(p.Types):
 		return fmt.Errorf("cannot plan: Current has %d types of %d", len(p.Current), len(p.Types))
 	}
+	for j, c := range p.Current {
+		if c.OnDemand < 0 || c.Spot < 0 {
+			return bad(fmt.Sprintf("Current[%d] (%s)", j, p.Types[j].Name), c, "at least 0")
+		}
+	}
 	for j := range p.Types {
 		if err := p.Types[j].check(fmt.Sprintf("Types[%d] (%s)", j, p.Types[j].Name)); err != nil {
 			return err

@@ -1,7 +1,9 @@
 package planner
 
 import (
+	"errors"
 	"math"
+	"slices"
 
 	"motley/internal/fluid"
 )
@@ -11,6 +13,7 @@ type relaxed struct {
 	rate   float64
 	perUSD float64   // ∂rate/∂budget
 	buy    []float64 // of each offer
+	value  []float64 // of an instance of each: no mix carries more than Σ n·value
 }
 
 // relax solves the fluid program in which the counts are bought, without Min,
@@ -59,10 +62,15 @@ func (s *solver) relax(sp *space, budget float64, at []float64) (relaxed, error)
 			}
 		}
 		sol, err := solver.Solve(&f)
+		if errors.Is(err, fluid.ErrStalled) {
+			f.Hint = nil
+			sol, err = solver.Solve(&f)
+		}
 		if err != nil {
 			return relaxed{}, err
 		}
-		return relaxed{sol.Rate, sol.Money, append([]float64(nil), sol.Load...)}, nil
+		f.Hint = slices.Clone(sol.Price)
+		return relaxed{sol.Rate, sol.Money, slices.Clone(sol.Load), f.Hint}, nil
 	}
 	best, err := solve(0)
 	if share == 0 || err != nil {
@@ -75,7 +83,7 @@ func (s *solver) relax(sp *space, budget float64, at []float64) (relaxed, error)
 	} else {
 		hi = 1000
 	}
-	for range 24 {
+	for range 16 {
 		a, b := lo+(hi-lo)/3, hi-(hi-lo)/3
 		ra, err := solve(a)
 		if err != nil {
