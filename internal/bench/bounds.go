@@ -32,8 +32,12 @@ func (s *Setup) problem() (*planner.Problem, error) {
 	return p, nil
 }
 
-// bounds are those of the mix.
+// bounds are those of the mix; nil where it cannot answer every size within
+// QoS, which all of them suppose.
 func (s *Setup) bounds(counts []int) (*Bounds, error) {
+	if t := s.fastest(counts); s.Truth[t].Mean(s.Sizes.Largest()) > s.Model.QoS {
+		return nil, nil
+	}
 	p, err := s.problem()
 	if err != nil {
 		return nil, err

@@ -57,10 +57,10 @@ func loadSamples(name string) (*Data, error) {
 func readProfiles(name string, r io.Reader) (*Data, error) {
 	rows, err := pool.ReadProfiles(r)
 	if err == nil && len(rows) == 0 {
-		err = fmt.Errorf("no rows in it")
+		err = fmt.Errorf("cannot read profiles: no rows in it")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read profiles: %s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return &Data{Source: name, rows: rows}, nil
 }

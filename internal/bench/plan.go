@@ -79,7 +79,7 @@ type NextRecord struct {
 // Run carries the command out.
 func (c *Plan) Run(out Output) error {
 	if c.Budget == 0 && c.Rate == 0 {
-		return usagef("-budget, -rate: give one: USD/h to spend, or requests/s to carry")
+		return usagef("-budget, -rate: both are 0: give USD/h to spend, or requests/s to carry")
 	}
 	for _, f := range []struct {
 		flag string

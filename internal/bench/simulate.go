@@ -152,6 +152,9 @@ func (c *Sim) Run(out Output) error {
 	if err := c.Disturb.apply(s, mix.Counts); err != nil {
 		return err
 	}
+	if err := s.takes(mix.Counts); err != nil {
+		return err
+	}
 	bounds, err := s.bounds(mix.Counts)
 	if err != nil {
 		return err
@@ -189,9 +192,11 @@ func (s *Setup) measured(counts []int, v Variant, rate float64) (Record, error) 
 
 // print writes the records of one set-up as a table for people.
 func (s *Setup) print(w io.Writer, counts []int, records []Record) error {
-	fmt.Fprintf(w, "%s on %s at %.4g USD/h, %v for %g %% of the requests; arrivals %s, sizes %s, %d requests × %d seeds\n",
+	if _, err := fmt.Fprintf(w, "%s on %s at %.4g USD/h, %v for %g %% of the requests; arrivals %s, sizes %s, %d requests × %d seeds\n",
 		s.Model.Name, mixText(s.Types, counts), cost(s.Types, counts), s.Model.QoS, 100*s.Model.Quantile,
-		s.Arrivals, s.Sizes, s.Requests, len(s.Seeds))
+		s.Arrivals, s.Sizes, s.Requests, len(s.Seeds)); err != nil {
+		return err
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "policy\trate/s\twithin QoS\tp50 ms\tp99 ms\tgoodput/s\tbusy\tlate\trejected\tgiven up\t")
 	for _, r := range records {
@@ -201,10 +206,12 @@ func (s *Setup) print(w io.Writer, counts []int, records []Record) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if b := records[0].Bounds; b != nil {
-		_, err := fmt.Fprintf(w, "bounds, requests/s: one by one %.5g (KAIROS's estimate %.5g), 1 - p of them shed %.5g; batched %.5g\n",
-			b.LP, b.KairosUB, b.LPShed, b.Batching)
+	b := records[0].Bounds
+	if b == nil {
+		_, err := fmt.Fprintf(w, "bounds: none, since no worker answers %d items within QoS\n", s.Sizes.Largest())
 		return err
 	}
-	return nil
+	_, err := fmt.Fprintf(w, "bounds, requests/s: one by one %.5g (KAIROS's estimate %.5g), %.3g %% of them shed %.5g; batched %.5g\n",
+		b.LP, b.KairosUB, 100*(1-s.Model.Quantile), b.LPShed, b.Batching)
+	return err
 }
