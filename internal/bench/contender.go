@@ -115,7 +115,7 @@ func pickThreshold(a *arena) ([]entry, error) {
 	var best entry
 	for _, counts := range a.best(a.byUB, tuned) {
 		var e entry
-		err := climb(n, n/2, func(i int) (bool, error) {
+		err := climb(n, a.safe(counts)/thresholdStep-1, func(i int) (bool, error) {
 			next := entry{counts: counts, v: thresholdAt((i + 1) * thresholdStep)}
 			better, err := a.choose.beats(&next, e.rate)
 			if better || e.counts == nil {
@@ -131,6 +131,25 @@ func pickThreshold(a *arena) ([]entry, error) {
 		}
 	}
 	return []entry{best}, nil
+}
+
+// safe is the largest size, at least a step of the grid, that every type of the
+// mix answers within QoS.
+func (a *arena) safe(counts []int) int {
+	least := a.choose.Sizes.Largest()
+	for t, truth := range a.choose.Truth {
+		if counts[t] == 0 {
+			continue
+		}
+		largest := thresholdStep
+		for _, p := range truth.Points() {
+			if p.P99 <= a.choose.Model.QoS {
+				largest = max(largest, p.Batch)
+			}
+		}
+		least = min(least, largest)
+	}
+	return least
 }
 
 // planned is Motley's policy on the mix that its planner picks.

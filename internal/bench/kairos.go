@@ -47,41 +47,55 @@ func (c *Kairos) Run(out Output) error {
 	if err != nil {
 		return err
 	}
-	field := contenders()
-	rows := make([]Standing, len(arenas)*len(field))
-	err = parallel(len(rows), func(i int) error {
-		a, k := arenas[i/len(field)], field[i%len(field)]
-		r, err := a.stand(k)
-		if err != nil {
-			return fmt.Errorf("%s of %s: %w", k.name, a.title(), err)
-		}
-		rows[i] = r
-		out.Progress.Say("%s: %s carries %.5g/s (%d of %d)", a.title(), k.name, r.RateQPS, i+1, len(rows))
-		return nil
-	})
+	rows, err := standings(arenas, out.Progress)
 	if err != nil {
 		return err
 	}
-	for i := range arenas {
-		compare(rows[i*len(field) : (i+1)*len(field)])
-	}
 	if c.Plot != "" {
-		if err := plotStandings(c.Plot, rows, len(field)); err != nil {
+		if err := plotStandings(c.Plot, rows, len(rows)/len(arenas)); err != nil {
 			return fmt.Errorf("cannot plot: %w", err)
 		}
 	}
 	if out.JSON {
 		return writeJSON(out.Stdout, rows)
 	}
-	if err := c.preface(out.Stdout, data, "Allowable throughput, requests/s, of the best mix of each contender"); err != nil {
+	return c.print(out.Stdout, data, arenas, rows)
+}
+
+// standings are the rows of all arenas.
+func standings(arenas []*arena, progress *Progress) ([]Standing, error) {
+	field := contenders()
+	rows := make([]Standing, len(arenas)*len(field))
+	err := parallel(len(rows), func(i int) error {
+		a, k := arenas[i/len(field)], field[i%len(field)]
+		r, err := a.stand(k)
+		if err != nil {
+			return fmt.Errorf("%s of %s: %w", k.name, a.title(), err)
+		}
+		rows[i] = r
+		progress.Say("%s: %s carries %.5g/s (%d of %d)", a.title(), k.name, r.RateQPS, i+1, len(rows))
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range arenas {
+		compare(rows[i*len(field) : (i+1)*len(field)])
+	}
+	return rows, nil
+}
+
+func (c *Kairos) print(w io.Writer, data *Data, arenas []*arena, rows []Standing) error {
+	if err := c.preface(w, data, "Allowable throughput, requests/s, of the best mix of each contender"); err != nil {
 		return err
 	}
+	each := len(rows) / len(arenas)
 	for i, a := range arenas {
-		if err := a.print(out.Stdout, rows[i*len(field):(i+1)*len(field)]); err != nil {
+		if err := a.print(w, rows[i*each:(i+1)*each]); err != nil {
 			return err
 		}
 	}
-	return printRatios(out.Stdout, rows)
+	return printRatios(w, rows)
 }
 
 // preface says what a suite ran on.

@@ -20,6 +20,8 @@ type Suite struct {
 	// Quick measures with fewer requests and seeds.
 	Quick  bool
 	Models []string // of KAIROS's; nil = all five
+
+	tiny scale // of tests; zero = as Quick says
 }
 
 // KAIROS's space of mixes (instance.json of its artefact): the most of each of
@@ -41,6 +43,9 @@ const (
 )
 
 func (s *Suite) scale() scale {
+	if s.tiny != (scale{}) {
+		return s.tiny
+	}
 	if s.Quick {
 		return scale{requests: 4_000, seeds: 1, chooseRequests: 2_500, chooseSeeds: 1}
 	}
