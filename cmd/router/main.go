@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -25,6 +26,8 @@ const usage = `Motley: one inference endpoint for a fleet of mixed GPUs and CPUs
 
   router [serve] [-config FILE] [-listen ADDR]   serve the Open Inference Protocol v2
   router check FILE…                             name every fault of configuration files
+  router plan [-config FILE] [-budget USD] [-rate QPS] [-json]
+                                                 the best mix of instance types, and why
   router version                                 print version, Go and platform
   router -h                                      print this
 
@@ -41,6 +44,12 @@ SIGTERM or SIGINT finishes what is under way and then stops.
 Flags of serve:
   -config FILE   the configuration; default: the built-in one
   -listen ADDR   host:port, in place of the configuration's
+
+Flags of plan (docs/configuration.md, Planning):
+  -config FILE   the configuration: models, instance types with prices, profiles
+  -budget USD    per hour: the mix that carries most for it
+  -rate QPS      requests per second: the cheapest mix that carries them
+  -json          one JSON array and nothing else
 
 Exit status: 0 fine, 1 a fault, 2 wrong usage.
 `
@@ -71,6 +80,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return serve(ctx, args, stdout, stderr)
 	case "check":
 		return check(args, stdout, stderr)
+	case "plan":
+		return plan(args, stdout, stderr)
 	case "version":
 		fmt.Fprintf(stdout, "motley %s %s %s/%s cgo=%v\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, cgo)
 		return nil
@@ -78,7 +89,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stdout, usage)
 		return nil
 	}
-	fmt.Fprintf(stderr, "router: unknown command %q; want serve, check, version or help\n", command)
+	fmt.Fprintf(stderr, "router: unknown command %q; want serve, check, plan, version or help\n", command)
 	return errUsage
 }
 
@@ -132,6 +143,39 @@ func load(file string) (*config.Config, error) {
 		return config.Parse("built-in configuration", config.Default())
 	}
 	return config.Load(file)
+}
+
+func plan(args []string, stdout, stderr io.Writer) error {
+	fs := flag.NewFlagSet("plan", flag.ContinueOnError)
+	file := fs.String("config", "", "")
+	var opt app.PlanOptions
+	fs.Func("budget", "", positive(&opt.Budget))
+	fs.Func("rate", "", positive(&opt.Rate))
+	fs.BoolVar(&opt.JSON, "json", false, "")
+	if done, err := flags(fs, args, stdout, stderr); done {
+		return err
+	}
+	if fs.NArg() > 0 {
+		fmt.Fprintf(stderr, "router: unexpected argument %q; a configuration is given as -config FILE\n", fs.Arg(0))
+		return errUsage
+	}
+	cfg, err := load(*file)
+	if err != nil {
+		return err
+	}
+	return app.Plan(cfg, opt, stdout)
+}
+
+// positive reads a number over 0 into v.
+func positive(v *float64) func(string) error {
+	return func(text string) error {
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(f > 0 && f <= 1e9) { // the negation catches NaN
+			return errors.New("must be a number over 0, at most 1,000,000,000")
+		}
+		*v = f
+		return nil
+	}
 }
 
 func check(args []string, stdout, stderr io.Writer) error {

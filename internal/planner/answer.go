@@ -78,6 +78,9 @@ func (s *solver) place(p *Plan) {
 		p.Current.Goodput, p.Current.Verified = s.judge.current, true
 	}
 	p.Rank = 1
+	if !slices.ContainsFunc(s.mixes, func(r ranked) bool { return slices.Equal(s.space.mix(r.counts), s.p.Current) }) {
+		p.Examined++
+	}
 	for _, r := range s.mixes {
 		goodput := r.estimate * s.reached
 		for _, v := range s.judge.measured {

@@ -31,6 +31,29 @@ func (s *solver) cheapest() error {
 		}
 		return err
 	}
+	for {
+		before := len(s.judge.measured)
+		if err := s.approach(); err != nil {
+			return err
+		}
+		if ok, err := s.settle(); ok || err != nil {
+			return err
+		}
+		// Closer looks found too little of all that seemed to carry it.
+		if len(s.judge.measured) == before || len(s.judge.measured) >= s.judge.limit() {
+			break
+		}
+	}
+	most := 0.0
+	for _, v := range s.judge.measured {
+		most = max(most, v.goodput)
+	}
+	return fmt.Errorf("%w: at most %.5g requests/s were measured, of %d mixes", ErrNotCarried, most, len(s.judge.measured))
+}
+
+// approach measures the cheapest mixes that may carry the rate, until one
+// does and none is left that is cheaper.
+func (s *solver) approach() error {
 	j := &s.judge
 	ease := 1.0 // falls while nothing that may carry the rate is in the list
 	for len(j.measured) < j.limit() {
@@ -41,7 +64,7 @@ func (s *solver) cheapest() error {
 			}
 		}
 		if best == 0 {
-			break
+			return nil
 		}
 		covers, err := s.covers(s.p.Rate / (best * ease))
 		if err != nil {
@@ -51,10 +74,10 @@ func (s *solver) cheapest() error {
 		var batch []ranked
 		hope := 0.0
 		for _, c := range covers {
-			h := c.estimate * j.reached(&c) / s.p.Rate
 			if j.knows(&c) {
 				continue
 			}
+			h := c.estimate * j.reached(&c) / s.p.Rate
 			hope = max(hope, h)
 			if h >= hopeful && c.usd < limit-penny {
 				batch = append(batch, c)
@@ -62,7 +85,7 @@ func (s *solver) cheapest() error {
 		}
 		if len(batch) == 0 {
 			if !math.IsInf(limit, 1) || len(covers) == 0 {
-				break
+				return nil
 			}
 			ease *= min(max(hope, 0.5), 0.98)
 			continue
@@ -72,19 +95,19 @@ func (s *solver) cheapest() error {
 			return err
 		}
 	}
-	return s.settleCheapest()
+	return nil
 }
 
-// settleCheapest measures the cheapest carriers as finals, until one holds.
-func (s *solver) settleCheapest() error {
-	j := &s.judge
-	for range j.measured {
+// settle measures the cheapest carriers as finals until one of these is the
+// cheapest; ok is false if none is left.
+func (s *solver) settle() (ok bool, err error) {
+	for {
 		carriers := s.carriers()
 		if len(carriers) == 0 || carriers[0].goodput < s.p.Rate {
-			break
+			return false, nil
 		}
 		if s.p.Finals == 0 || carriers[0].final {
-			return nil
+			return true, nil
 		}
 		var finals []ranked
 		for _, v := range carriers {
@@ -92,15 +115,10 @@ func (s *solver) settleCheapest() error {
 				finals = append(finals, v.ranked)
 			}
 		}
-		if err := j.measure(finals, true); err != nil {
-			return err
+		if err := s.judge.measure(finals, true); err != nil {
+			return false, err
 		}
 	}
-	most := 0.0
-	for _, v := range j.measured {
-		most = max(most, v.goodput)
-	}
-	return fmt.Errorf("%w: at most %.5g requests/s were measured, of %d mixes", ErrNotCarried, most, len(j.measured))
 }
 
 // knows reports whether the mix was measured.

@@ -29,6 +29,7 @@ func TestErrors(t *testing.T) {
 		{"Finals is -1", func(p *Problem) { p.Finals = -1 }},
 		{"Current has 1 types of 4", func(p *Problem) { p.Current = []Count{{1, 0}} }},
 		{"Current[1] (c5n.2xlarge) is", func(p *Problem) { p.Current = []Count{{1, 0}, {-1, 0}, {}, {}} }},
+		{"Current[2] (r5n.large) is", func(p *Problem) { p.Current = []Count{{}, {}, {0, 1}, {}} }},
 		{"Types[0] (g4dn.xlarge).USDPerHour is 0", func(p *Problem) { p.Types[0].USDPerHour = 0 }},
 		{"Types[3] (t3.xlarge).USDPerHour is -1", func(p *Problem) { p.Types[3].USDPerHour = -1 }},
 		{"Types[3] (t3.xlarge).USDPerHour is NaN", func(p *Problem) { p.Types[3].USDPerHour = nan }},

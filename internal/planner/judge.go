@@ -34,7 +34,7 @@ func (j *judge) run(order []ranked) error {
 	if j.s.p.Verify == nil {
 		return nil
 	}
-	for _, part := range []float64{0.6, 0.8, 1} {
+	for _, part := range []float64{0.1, 0.5, 0.8, 1} {
 		n := int(part*float64(j.limit())+0.5) - len(j.measured)
 		if err := j.measure(j.pick(order, n), false); err != nil {
 			return err

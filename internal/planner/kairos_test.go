@@ -158,28 +158,18 @@ func TestHighestBatchingBound(t *testing.T) {
 		model := kairosModels[i].name
 		p := kairosProblem(t, rows, model)
 		p.Latency = rawMeans(rows, model)
+		mixes, _ := newSpace(p, p.Budget).maximalMixes()
 		most, at := 0.0, []int(nil)
-		for g := 1; g <= 4; g++ {
-			for c := 0; c <= 5; c++ {
-				for r := 0; r <= 13; r++ {
-					for x := 0; x <= 12; x++ {
-						mix := []int{g, c, r, x}
-						cost := 0.0
-						for j, n := range mix {
-							cost += float64(n) * p.Types[j].USDPerHour
-						}
-						if cost > p.Budget {
-							continue
-						}
-						b, err := BoundsOf(p, mix)
-						if err != nil {
-							t.Fatal(err)
-						}
-						if b.Batching > most {
-							most, at = b.Batching, mix
-						}
-					}
-				}
+		for _, mix := range mixes {
+			if mix[0] == 0 {
+				continue // its allocator wants a base
+			}
+			b, err := BoundsOf(p, mix)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.Batching > most {
+				most, at = b.Batching, mix
 			}
 		}
 		t.Logf("%s: %.5g at %v", model, most, at)

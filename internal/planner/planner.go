@@ -183,7 +183,8 @@ type Plan struct {
 	// PerUSD is what a further USD per hour would buy, in requests/s of the
 	// estimate, if fractions could be bought.
 	PerUSD float64
-	// Examined counts the mixes that were ranked, Measured those verified.
+	// Examined counts the mixes that were ranked, Current among them, Measured
+	// those verified but for Current.
 	// Exhaustive says that none within the budget that nothing can be added
 	// to (with Rate: that nothing can be taken from) was left out.
 	Examined, Measured int
@@ -262,8 +263,8 @@ func (p *Problem) check() error {
 		return fmt.Errorf("cannot plan: Current has %d types of %d", len(p.Current), len(p.Types))
 	}
 	for j, c := range p.Current {
-		if c.OnDemand < 0 || c.Spot < 0 {
-			return bad(fmt.Sprintf("Current[%d] (%s)", j, p.Types[j].Name), c, "at least 0")
+		if c.OnDemand < 0 || c.Spot < 0 || c.Spot > 0 && p.Types[j].SpotUSDPerHour == 0 {
+			return bad(fmt.Sprintf("Current[%d] (%s)", j, p.Types[j].Name), c, "at least 0, without spot instances where they have no price")
 		}
 	}
 	for j := range p.Types {

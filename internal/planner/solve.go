@@ -80,9 +80,9 @@ func (s *solver) best() error {
 	} else if err := s.search(s.space); err != nil {
 		return err
 	}
-	order := slices.Clone(s.mixes)
+	order := slices.DeleteFunc(slices.Clone(s.mixes), func(r ranked) bool { return r.estimate == 0 })
 	slices.SortFunc(order, byEstimate)
-	if len(order) == 0 || order[0].estimate == 0 {
+	if len(order) == 0 {
 		return ErrNoMix
 	}
 	return s.judge.run(order)

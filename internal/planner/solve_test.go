@@ -211,7 +211,7 @@ func TestCheapestAgainstAllMixes(t *testing.T) {
 // TestLargeSpace holds the search to the relaxed optimum where that is all
 // there is to compare with.
 func TestLargeSpace(t *testing.T) {
-	for seed := range uint64(4) {
+	for seed := range uint64(2) {
 		rng := rand.New(rand.NewPCG(seed, 20))
 		p := generated(rng, 20, 4, 500)
 		if seed%2 == 1 { // dear types, of which there are few
