@@ -167,7 +167,7 @@ func (a *arena) planned(alone bool) (entry, error) {
 		p.Types[i].Limit = a.space.most[i]
 	}
 	p.Finals = finals
-	p.Verify = a.choose.verify(v)
+	p.Verify = a.choose.with(2*a.choose.Requests, a.choose.Seeds).verify(v)
 	plan, err := planner.Solve(p)
 	if err != nil {
 		return entry{}, err

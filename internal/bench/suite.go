@@ -49,7 +49,7 @@ func (s *Suite) scale() scale {
 	if s.Quick {
 		return scale{requests: 4_000, seeds: 1, chooseRequests: 2_500, chooseSeeds: 1}
 	}
-	return scale{requests: 20_000, seeds: 3, chooseRequests: 8_000, chooseSeeds: 2}
+	return scale{requests: 20_000, seeds: 3, chooseRequests: 5_000, chooseSeeds: 1}
 }
 
 // file is a file of the data folder.
