@@ -166,7 +166,7 @@ func (a *arena) planned(alone bool) (entry, error) {
 	for i := range p.Types {
 		p.Types[i].Limit = a.space.most[i]
 	}
-	p.Finals = finals
+	p.Candidates, p.Finals = a.candidates, finals
 	p.Verify = a.choose.with(2*a.choose.Requests, a.choose.Seeds).verify(v)
 	plan, err := planner.Solve(p)
 	if err != nil {

@@ -57,5 +57,6 @@ func plotStandings(name string, rows []Standing, n int) error {
 	p.Legend.Left = true
 	p.Y.Max = 1.5 // room for the legend
 	p.NominalX(groups...)
+	p.X.Min, p.X.Max = -0.6, float64(len(groups))-0.4 // half a group beside the outermost
 	return p.Save(vg.Length(len(groups))*width*vg.Length(n+3)+60, 380, name)
 }

@@ -35,6 +35,7 @@ type scale struct {
 	requests, seeds int
 	// What mixes and thresholds are chosen by has seeds of its own.
 	chooseRequests, chooseSeeds int
+	candidates                  int // of the planner; 0 = its default
 }
 
 const (
@@ -47,7 +48,7 @@ func (s *Suite) scale() scale {
 		return s.tiny
 	}
 	if s.Quick {
-		return scale{requests: 4_000, seeds: 1, chooseRequests: 2_500, chooseSeeds: 1}
+		return scale{requests: 4_000, seeds: 1, chooseRequests: 2_000, chooseSeeds: 1, candidates: 8}
 	}
 	return scale{requests: 20_000, seeds: 3, chooseRequests: 5_000, chooseSeeds: 1}
 }
@@ -97,6 +98,7 @@ type arena struct {
 	mixes           [][]int  // all of the space
 	bounds          []Bounds // of each
 	byUB, byBatch   []int    // their order by KairosUB and by Batching, highest first
+	candidates      int      // see scale
 }
 
 // arenas sets up every model under every law of arrivals, models first.
@@ -122,7 +124,7 @@ func (s *Suite) arena(data *Data, model, law string) (*arena, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &arena{space: space{most: kairosMost[:], least: []int{1, 0, 0, 0}, budget: kairosBudget}}
+	a := &arena{space: space{most: kairosMost[:], least: []int{1, 0, 0, 0}, budget: kairosBudget}, candidates: s.scale().candidates}
 	for _, p := range DefaultPrices() {
 		a.space.types = append(a.space.types, pool.InstanceType{Name: p.InstanceType, USDPerHour: p.USDPerHour})
 	}
