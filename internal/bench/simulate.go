@@ -159,6 +159,7 @@ func (c *Sim) Run(out Output) error {
 	if err != nil {
 		return err
 	}
+	out.Progress.Say("running %d policies", len(variants))
 	records := make([]Record, len(variants))
 	err = parallel(len(variants), func(i int) error {
 		r, err := s.measured(mix.Counts, variants[i], c.Rate)
