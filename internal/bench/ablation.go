@@ -57,7 +57,7 @@ func (c *Ablation) Run(out Output) error {
 	each := len(ingredients) + 1
 	group := each * len(ablationMixes)
 	rows := make([]Ablated, len(arenas)*group)
-	err = parallel(len(rows), func(i int) error {
+	err = parallel(len(rows), func(i int) (err error) {
 		a, on, k := arenas[i/group], i%group/each, i%each
 		rows[i], err = a.ablated(mixes[i/group][on], k-1)
 		rows[i].On = ablationMixes[on]

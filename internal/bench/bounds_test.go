@@ -19,6 +19,7 @@ func shared(t *testing.T) string {
 // TestBoundsKnown compares with what an independent program made of KAIROS's
 // samples, and of the built-in table with more slack.
 func TestBoundsKnown(t *testing.T) {
+	long(t)
 	check := func(t *testing.T, s Suite, slack float64) {
 		arenas, _, err := s.arenas("exponential")
 		if err != nil {

@@ -40,6 +40,7 @@ func tinyArena(t *testing.T, model string) *arena {
 // TestRace: the winner carries, but for the margin, what the best of all does
 // when each is searched.
 func TestRace(t *testing.T) {
+	long(t)
 	a := tinyArena(t, "wnd")
 	mixes := a.best(a.byBatch, 12)
 	v := mustVariant("least-load", "least-load", false, false)
@@ -65,6 +66,7 @@ func TestRace(t *testing.T) {
 
 // TestThresholdIsTuned: hill climbing does not end below a coarse search.
 func TestThresholdIsTuned(t *testing.T) {
+	long(t)
 	a := tinyArena(t, "rm2")
 	picked, err := pickThreshold(a)
 	if err != nil {

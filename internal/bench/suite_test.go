@@ -13,7 +13,16 @@ import (
 )
 
 func tiny(models ...string) Suite {
-	return Suite{Models: models, tiny: scale{requests: 1500, seeds: 1, chooseRequests: 600, chooseSeeds: 1}}
+	return Suite{Models: models, tiny: scale{requests: 1500, seeds: 1, chooseRequests: 600, chooseSeeds: 1, candidates: 8}}
+}
+
+// long skips what takes minutes under the race detector, where one suite, run
+// twice, has to do.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a suite: not with -short")
+	}
 }
 
 // printed runs a command for people or machines.
@@ -49,6 +58,7 @@ func want(t *testing.T, text string, parts ...string) {
 // TestKairosSuite: every contender stands in every arena within the budget;
 // ratios are what they say; nobody is above a bound that holds for him.
 func TestKairosSuite(t *testing.T) {
+	long(t)
 	c := Kairos{Suite: tiny("dien")}
 	arenas, data, err := c.arenas(laws...)
 	if err != nil {
@@ -97,6 +107,7 @@ func TestKairosSuite(t *testing.T) {
 // of the rates.
 func TestAblationSuite(t *testing.T) {
 	c := Ablation{tiny("dien")}
+	c.tiny.candidates = 3
 	text := printed(t, c.Run, true)
 	if again := printed(t, c.Run, true); again != text {
 		t.Errorf("the same inputs gave\n%s\nthen\n%s", text, again)
@@ -121,6 +132,7 @@ func TestAblationSuite(t *testing.T) {
 
 // TestGapSuite: the account adds up to what is reached.
 func TestGapSuite(t *testing.T) {
+	long(t)
 	c := Gap{tiny("dien", "rm2")}
 	rows := parsed[Loss](t, printed(t, c.Run, true))
 	each := len(oracles) + 1
@@ -203,6 +215,7 @@ func ribbonDir(t *testing.T, within string) string {
 // TestRibbonSuite: a table that is right passes, one that is wrong fails, and
 // cells of models without data are left out.
 func TestRibbonSuite(t *testing.T) {
+	long(t)
 	right := Ribbon{Dir: ribbonDir(t, "100"), Cells: 10, Seed: 1}
 	cells := parsed[Cell](t, printed(t, right.Run, true))
 	if len(cells) != 2 || cells[0].Simulated < 99.9 || cells[0].Off != cells[0].Simulated-100 {
@@ -218,6 +231,7 @@ func TestRibbonSuite(t *testing.T) {
 
 // TestRibbonPublished replays some cells of the published tables.
 func TestRibbonPublished(t *testing.T) {
+	long(t)
 	c := Ribbon{Dir: shared(t), Cells: 20, Seed: 1}
 	cells := parsed[Cell](t, printed(t, c.Run, true))
 	if s := sumUp(cells); s.cells != 20 || !s.ok() {
@@ -256,6 +270,7 @@ func TestReadLookupsErrors(t *testing.T) {
 // TestRobustSuite: undisturbed, all of the advantage is kept; advantages are
 // ratios of the rates; the files' disturbances are there if the data is.
 func TestRobustSuite(t *testing.T) {
+	long(t)
 	c := Robust{tiny("dien")}
 	text := printed(t, c.Run, true)
 	rows := parsed[Endured](t, text)
@@ -295,6 +310,7 @@ func TestRobustSuite(t *testing.T) {
 // TestTroubles: each disturbance changes what happens, and the same part of a
 // run at every rate.
 func TestTroubles(t *testing.T) {
+	long(t)
 	s := Suite{Dir: shared(t), Models: []string{"dien"}, tiny: scale{requests: 4000, seeds: 1, chooseRequests: 600, chooseSeeds: 1}}
 	troubles, err := s.troubles()
 	if err != nil || len(troubles) != 6 {
