@@ -16,8 +16,10 @@ import (
 // rate at which 99 % of all requests of the disturbed run are within QoS, so
 // that a policy can neither gain by being tried at a rate that suits it nor by
 // sacrificing more than the rest. The advantage over a policy is the ratio of
-// the two, and what is kept of it the ratio of that to the undisturbed one on
-// the same mix.
+// the two, and what is kept of it the ratio of that to the undisturbed one.
+// Both are given on the same mix and, as the advantage is meant where systems
+// are compared, between Motley's mix and that of the two which suits the other
+// policy best undisturbed.
 type Robust struct{ Suite }
 
 // Endured is one policy under one disturbance on one mix.
@@ -30,10 +32,17 @@ type Endured struct {
 	Advantage *float64 `json:"advantage"`
 	// Kept is the advantage over the undisturbed one.
 	Kept *float64 `json:"kept"`
+	// AdvantageOwn and KeptOwn are the same where each has its own mix: given on
+	// Motley's.
+	AdvantageOwn *float64 `json:"advantage_own"`
+	KeptOwn      *float64 `json:"kept_own"`
 	// Behind is, where shares within QoS are compared at one rate, by how much
 	// Motley's is lower than this one's, in points; negative where it is higher.
 	Behind *float64 `json:"behind_points"`
 }
+
+// robustSeeds is how many of the seeds are run: there is a lot to run.
+const robustSeeds = 2
 
 // keep is the least part of its advantage that Motley's policy must keep.
 const keep = 0.95
@@ -69,6 +78,9 @@ func (c *Robust) Run(out Output) error {
 	err = parallel(places*each, func(i int) error {
 		place, k := i/each, i%each
 		a, on := arenas[place/len(ablationMixes)], place%len(ablationMixes)
+		if own := mixes[place/len(ablationMixes)]; on > 0 && sameMix(own[on].counts, own[0].counts) {
+			return nil // as before
+		}
 		near := 0.0
 		for j, t := range troubles {
 			r, err := a.endured(mixes[place/len(ablationMixes)][on].counts, policies[k], t, near)
@@ -85,7 +97,14 @@ func (c *Robust) Run(out Output) error {
 	if err != nil {
 		return err
 	}
+	for i := range rows {
+		if group := len(troubles) * each; rows[i].Policy == "" {
+			rows[i] = rows[i-group]
+			rows[i].On = ablationMixes[1]
+		}
+	}
 	advantages(rows, len(troubles), each)
+	ownAdvantages(rows, len(troubles), each)
 	rates, err := c.compareRates(arenas, mixes, out.Progress)
 	if err != nil {
 		return err
@@ -106,7 +125,8 @@ func (c *Robust) Run(out Output) error {
 }
 
 func (a *arena) endured(counts []int, v Variant, t trouble, near float64) (Endured, error) {
-	s, err := a.measure.under(t, counts)
+	set := a.measure.with(a.measure.Requests, a.measure.Seeds[:min(robustSeeds, len(a.measure.Seeds))])
+	s, err := set.under(t, counts)
 	if err != nil {
 		return Endured{}, err
 	}
@@ -133,8 +153,49 @@ func advantages(rows []Endured, troubles, each int) {
 	}
 }
 
+// ownAdvantages compares ours on Motley's mix with each other policy on the mix
+// on which it carries more undisturbed.
+func ownAdvantages(rows []Endured, troubles, each int) {
+	place := troubles * each
+	for from := 0; from < len(rows); from += place * len(ablationMixes) {
+		for k := range each {
+			best := from
+			if k > 0 && rows[from+place+k].RateQPS > rows[from+k].RateQPS {
+				best += place
+			}
+			for j := range troubles {
+				own, other, r := &rows[from+j*each], &rows[best+j*each+k], &rows[from+j*each+k]
+				if other.RateQPS == 0 {
+					continue
+				}
+				advantage := round(own.RateQPS/other.RateQPS, 4)
+				r.AdvantageOwn = &advantage
+				if calm := rows[from+k].AdvantageOwn; calm != nil && *calm > 0 {
+					kept := round(advantage / *calm, 4)
+					r.KeptOwn = &kept
+				}
+			}
+		}
+	}
+}
+
 func printRobust(w io.Writer, a *arena, rows []Endured, each int) error {
-	fmt.Fprintln(w)
+	err := printAdvantages(w, a, rows, each, "On the same mix", func(r *Endured) (advantage, kept *float64) { return r.Advantage, r.Kept })
+	if err != nil {
+		return err
+	}
+	var own []Endured
+	for _, r := range rows {
+		if r.On == ours {
+			own = append(own, r)
+		}
+	}
+	return printAdvantages(w, a, own, each, "Motley's policy on its own mix, the others' on that of the two which suits them best undisturbed (rates: on Motley's)",
+		func(r *Endured) (advantage, kept *float64) { return r.AdvantageOwn, r.KeptOwn })
+}
+
+func printAdvantages(w io.Writer, a *arena, rows []Endured, each int, title string, of func(*Endured) (advantage, kept *float64)) error {
+	fmt.Fprintf(w, "\n%s\n", title)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(t, "model\tmix of\tmix\tdisturbance\t")
 	for _, r := range rows[:each] {
@@ -144,7 +205,7 @@ func printRobust(w io.Writer, a *arena, rows []Endured, each int) error {
 		fmt.Fprintf(t, "÷ %s (kept)\t", r.Policy)
 	}
 	fmt.Fprintln(t)
-	worst := make([]*Endured, each)
+	worst, least := make([]*Endured, each), make([]float64, each)
 	for i := 0; i < len(rows); i += each {
 		group := rows[i : i+each]
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t", group[0].Model, group[0].On, a.space.short(group[0].Mix), group[0].Disturbance)
@@ -152,10 +213,10 @@ func printRobust(w io.Writer, a *arena, rows []Endured, each int) error {
 			fmt.Fprintf(t, "%.5g\t", r.RateQPS)
 		}
 		for k := 1; k < each; k++ {
-			r := &group[k]
-			fmt.Fprintf(t, "%s (%s)\t", ratio(r.Advantage), ratio(r.Kept))
-			if r.Kept != nil && (worst[k] == nil || *r.Kept < *worst[k].Kept) {
-				worst[k] = r
+			advantage, kept := of(&group[k])
+			fmt.Fprintf(t, "%s (%s)\t", ratio(advantage), ratio(kept))
+			if kept != nil && (worst[k] == nil || *kept < least[k]) {
+				worst[k], least[k] = &group[k], *kept
 			}
 		}
 		fmt.Fprintln(t)
@@ -163,17 +224,16 @@ func printRobust(w io.Writer, a *arena, rows []Endured, each int) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintln(w)
-	for _, r := range worst[1:] {
+	for k, r := range worst {
 		if r == nil {
 			continue
 		}
 		verdict := "holds"
-		if *r.Kept < keep {
+		if least[k] < keep {
 			verdict = "does NOT hold"
 		}
 		fmt.Fprintf(w, "over %s the least that is kept is %.3f of the advantage (%s, %s's mix, %s): at least %g %s\n",
-			r.Policy, *r.Kept, r.Model, r.On, r.Disturbance, keep, verdict)
+			r.Policy, least[k], r.Model, r.On, r.Disturbance, keep, verdict)
 	}
 	return nil
 }

@@ -346,19 +346,27 @@ func TestTroubles(t *testing.T) {
 }
 
 func TestPrintRobust(t *testing.T) {
-	rows := make([]Endured, 4)
-	for i, rate := range []float64{100, 50, 90, 60} { // calm, then disturbed: 2 becomes 1.5
-		rows[i] = Endured{Disturbance: calm, On: ours, Record: Record{Model: "m", Policy: "p", Mix: "g4dn.xlarge=1", RateQPS: rate}}
+	// Ours and another: calm, then disturbed, on Motley's mix; the same on KAIROS's.
+	rows := make([]Endured, 8)
+	for i, rate := range []float64{100, 50, 90, 60, 95, 80, 70, 75} {
+		rows[i] = Endured{Disturbance: calm, On: ablationMixes[i/4], Record: Record{Model: "m", Policy: "p", Mix: "g4dn.xlarge=1", RateQPS: rate}}
 	}
 	advantages(rows, 2, 2)
-	if *rows[1].Advantage != 2 || *rows[1].Kept != 1 || *rows[3].Advantage != 1.5 || *rows[3].Kept != 0.75 {
-		t.Errorf("%v %v %v %v", *rows[1].Advantage, *rows[1].Kept, *rows[3].Advantage, *rows[3].Kept)
+	ownAdvantages(rows, 2, 2)
+	for i, want := range map[int][4]float64{1: {2, 1, 1.25, 1}, 3: {1.5, 0.75, 1.2, 0.96}} {
+		r := rows[i]
+		if got := [4]float64{*r.Advantage, *r.Kept, *r.AdvantageOwn, *r.KeptOwn}; got != want {
+			t.Errorf("row %d: %v, want %v", i, got, want)
+		}
+	}
+	if rows[7].AdvantageOwn != nil || *rows[7].Advantage != 0.9333 {
+		t.Errorf("on KAIROS's mix: %v, %v", rows[7].AdvantageOwn, *rows[7].Advantage)
 	}
 	var out bytes.Buffer
 	if err := printRobust(&out, &arena{space: *kairosSpace()}, rows, 2); err != nil {
 		t.Fatal(err)
 	}
-	want(t, out.String(), "2.000 (1.000)", "1.500 (0.750)", "does NOT hold")
+	want(t, out.String(), "2.000 (1.000)", "1.500 (0.750)", "does NOT hold", "1.200 (0.960)", "0.95 holds")
 	behind, ahead := 0.25, -3.0
 	out.Reset()
 	pairs := []Endured{{Record: Record{Model: "m", RateQPS: 7, QoSOK: 0.99}}, {Record: Record{QoSOK: 0.9925}, Behind: &behind}, {}, {Behind: &ahead}}
