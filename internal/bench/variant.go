@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"slices"
 
 	"motley/internal/dispatch"
@@ -66,4 +67,9 @@ func motley() (name string) {
 		return "priced"
 	}
 	return "least-load"
+}
+
+// thresholdAt is the policy size-threshold with that threshold, in items.
+func thresholdAt(items int) Variant {
+	return mustVariant("size-threshold", fmt.Sprintf("size-threshold=%d", items), true, true)
 }
