@@ -9,17 +9,20 @@ import (
 	"motley/internal/dispatch"
 )
 
-// ingredients are what the priced policy is made of, and how each is switched
-// off.
+// ingredients are what the priced policy is made of, and how each is switched;
+// deferral is the one that is off.
 var ingredients = []struct {
-	name string
-	off  dispatch.PricedOptions
+	name     string
+	switched dispatch.PricedOptions
 }{
-	{"merging", dispatch.PricedOptions{NoMerge: true}},
-	{"prices", dispatch.PricedOptions{NoPrices: true}},
-	{"shedding", dispatch.PricedOptions{NoShed: true}},
-	{"deferral", dispatch.PricedOptions{NoDefer: true}},
-	{"packing", dispatch.PricedOptions{NoPack: true}},
+	{"no merging", dispatch.PricedOptions{NoMerge: true}},
+	{"no splitting", dispatch.PricedOptions{NoSplit: true}},
+	{"no merging or splitting", dispatch.PricedOptions{NoMerge: true, NoSplit: true}},
+	{"no prices", dispatch.PricedOptions{NoPrices: true}},
+	{"no shedding", dispatch.PricedOptions{NoShed: true}},
+	{"no packing", dispatch.PricedOptions{NoPack: true}},
+	{"no headroom", dispatch.PricedOptions{NoHeadroom: true}},
+	{"with deferral", dispatch.PricedOptions{Defer: true}},
 }
 
 // whole is the policy with nothing switched off, as tables call it.
@@ -31,13 +34,13 @@ type Ablation struct{ Suite }
 
 // Ablated is a row of it.
 type Ablated struct {
-	// Without is the ingredient that was switched off; empty = none.
-	Without string `json:"without"`
+	// Change is the ingredient that was switched off, or on; empty = none.
+	Change string `json:"change"`
 	// On says whose mix it is: motley's or kairos's.
 	On string `json:"on"`
 	Record
-	// Lost is the part of the allowable throughput that the ingredient adds,
-	// 0…1; negative where it does harm.
+	// Lost is the part of the allowable throughput that the change costs, 0…1;
+	// negative where it gains.
 	Lost float64 `json:"lost"`
 }
 
@@ -61,7 +64,7 @@ func (c *Ablation) Run(out Output) error {
 		a, on, k := arenas[i/group], i%group/each, i%each
 		rows[i], err = a.ablated(mixes[i/group][on], k-1)
 		rows[i].On = ablationMixes[on]
-		out.Progress.Say("%s: without %s on %s's mix done (%d of %d)", a.title(), rows[i].Without, rows[i].On, i+1, len(rows))
+		out.Progress.Say("%s: %s on %s's mix done (%d of %d)", a.title(), rows[i].Policy, rows[i].On, i+1, len(rows))
 		return err
 	})
 	if err != nil {
@@ -75,24 +78,27 @@ func (c *Ablation) Run(out Output) error {
 	if out.JSON {
 		return writeJSON(out.Stdout, rows)
 	}
-	if err := c.preface(out.Stdout, data, "Allowable throughput of Motley's policy, requests/s, whole and without one ingredient each (what is lost by that)"); err != nil {
+	if err := c.preface(out.Stdout, data, "Allowable throughput of Motley's policy, requests/s, whole and with one ingredient switched each (what that does)"); err != nil {
 		return err
 	}
 	return printAblation(out.Stdout, arenas, rows)
 }
 
-// ablated measures the policy without an ingredient, −1 = whole.
-func (a *arena) ablated(on entry, without int) (Ablated, error) {
+// ablated measures the policy with an ingredient switched, −1 = whole.
+func (a *arena) ablated(on entry, change int) (Ablated, error) {
 	row, v := Ablated{}, Variant{Name: "priced"}
-	off := dispatch.PricedOptions{}
-	if without >= 0 {
-		row.Without, off = ingredients[without].name, ingredients[without].off
-		v.Name += ", no " + row.Without
+	options := dispatch.PricedOptions{}
+	if change >= 0 {
+		row.Change, options = ingredients[change].name, ingredients[change].switched
+		v.Name += ", " + row.Change
 	}
-	v.New = func(uint64) dispatch.Policy { return dispatch.NewPriced(off) }
+	v.New = func(uint64) dispatch.Policy { return dispatch.NewPriced(options) }
 	allowed, err := a.measure.allowable(on.counts, v, on.rate)
+	if err != nil {
+		return row, err
+	}
 	row.Record = a.measure.record(on.counts, v, allowed.At, allowed.Rate)
-	row.Bounds = a.boundsOf(on.counts)
+	row.Bounds, err = a.boundsOf(on.counts)
 	return row, err
 }
 
@@ -118,7 +124,7 @@ func printAblation(w io.Writer, arenas []*arena, rows []Ablated) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	heads := []string{"model", "mix of", "mix", whole}
 	for _, k := range ingredients {
-		heads = append(heads, "no "+k.name)
+		heads = append(heads, k.name)
 	}
 	fmt.Fprintf(t, "\n%s\t\n", strings.Join(heads, "\t"))
 	each := len(ingredients) + 1

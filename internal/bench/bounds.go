@@ -32,16 +32,14 @@ func (s *Setup) problem() (*planner.Problem, error) {
 	return p, nil
 }
 
-// bounds are those of the mix; nil where it cannot answer every size within
-// QoS, which all of them suppose.
+// bounds are those of the mix. Where it cannot answer every size in one piece
+// within QoS, those that suppose that are 0.
 func (s *Setup) bounds(counts []int) (*Bounds, error) {
-	if t := s.fastest(counts); s.Truth[t].Mean(s.Sizes.Largest()) > s.Model.QoS {
-		return nil, nil
-	}
 	p, err := s.problem()
 	if err != nil {
 		return nil, err
 	}
+	p.Models[0].Split = true
 	return boundsOf(p, counts)
 }
 

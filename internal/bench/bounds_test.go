@@ -40,7 +40,10 @@ func TestBoundsKnown(t *testing.T) {
 				if a.measure.Model.Name != c.model {
 					continue
 				}
-				b := a.boundsOf(c.counts)
+				b, err := a.boundsOf(c.counts)
+				if err != nil {
+					t.Fatal(err)
+				}
 				for _, p := range [][2]float64{{b.KairosUB, c.ub}, {b.LP, c.lp}, {b.Batching, c.batching}} {
 					if off := p[0]/p[1] - 1; math.Abs(off) > slack {
 						t.Errorf("%s on %v: %.5g, want %.5g", c.model, c.counts, p[0], p[1])
@@ -67,12 +70,13 @@ func TestBoundsKnown(t *testing.T) {
 	t.Run("samples", func(t *testing.T) { check(t, Suite{Dir: shared(t)}, 0.012) })
 }
 
-// TestNoBounds: a mix that answers the largest size nowhere has none.
-func TestNoBounds(t *testing.T) {
+// TestBoundsInParts: a mix that answers the largest size nowhere in one piece
+// has none of the bounds that suppose that.
+func TestBoundsInParts(t *testing.T) {
 	a := tinyArena(t, "wnd")
 	b, err := a.measure.bounds([]int{0, 0, 9, 0})
-	if b != nil || err != nil {
-		t.Errorf("%v, %v", b, err)
+	if err != nil || b.KairosUB != 0 || b.LP != 0 || b.LPShed != 0 || b.Batching < 500 || b.Batching > 1500 {
+		t.Errorf("%+v, %v", b, err)
 	}
 }
 

@@ -158,10 +158,11 @@ func (a *arena) planned(alone bool) (entry, error) {
 	if err != nil {
 		return entry{}, err
 	}
-	v := mustVariant("priced", motley(), alone, false)
+	v := motley(alone)
 	if alone {
 		p.Models[0].MaxBatch = 1
 	}
+	p.Models[0].Split = !alone
 	p.Budget = a.space.budget
 	for i := range p.Types {
 		p.Types[i].Limit = a.space.most[i]

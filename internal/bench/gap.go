@@ -182,11 +182,17 @@ func (a *arena) foresee(e entry, o oracle) (Loss, error) {
 		return Loss{}, fmt.Errorf("%s: %w", o.name, err)
 	}
 	allowed, err := s.allowable(counts, e.v, e.rate*per)
-	bound := a.boundsOf(e.counts)
+	if err != nil {
+		return Loss{}, err
+	}
+	bound, err := a.boundsOf(e.counts)
+	if err != nil {
+		return Loss{}, err
+	}
 	l := Loss{Oracle: o.name, Record: s.record(counts, e.v, allowed.At, allowed.Rate)}
 	l.Bounds = bound
 	l.OfBound = round(allowed.Rate/per/bound.Batching, 4)
-	return l, err
+	return l, nil
 }
 
 // account measures and adds up.
@@ -197,7 +203,9 @@ func (a *arena) account(e entry) (Loss, error) {
 		return Loss{}, err
 	}
 	l := Loss{Record: s.record(e.counts, e.v, allowed.At, allowed.Rate)}
-	l.Bounds = a.boundsOf(e.counts)
+	if l.Bounds, err = a.boundsOf(e.counts); err != nil {
+		return Loss{}, err
+	}
 	l.OfBound = round(allowed.Rate/l.Bounds.Batching, 4)
 	b := newBooks(&s)
 	s.Disturb = append(s.Disturb[:len(s.Disturb):len(s.Disturb)], b.keep)

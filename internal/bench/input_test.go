@@ -153,7 +153,7 @@ func TestVariants(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for _, k := range ingredients {
-		if k.off == (ingredients[0].off) && k.name != ingredients[0].name {
+		if k.switched == (ingredients[0].switched) && k.name != ingredients[0].name {
 			t.Errorf("%s and %s switch the same off", k.name, ingredients[0].name)
 		}
 	}

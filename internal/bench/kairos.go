@@ -122,7 +122,9 @@ func (a *arena) stand(k contender) (Standing, error) {
 			continue
 		}
 		row.Record = a.measure.record(e.counts, e.v, allowed.At, allowed.Rate)
-		row.Bounds = a.boundsOf(e.counts)
+		if row.Bounds, err = a.boundsOf(e.counts); err != nil {
+			return Standing{}, err
+		}
 	}
 	row.HighestBatching = a.highest()
 	row.OfHighest = round(row.RateQPS/row.HighestBatching, 4)
@@ -133,14 +135,14 @@ func (a *arena) stand(k contender) (Standing, error) {
 	return row, nil
 }
 
-// boundsOf are the bounds of a mix, nil where it is not of the space.
-func (a *arena) boundsOf(counts []int) *Bounds {
+// boundsOf are the bounds of a mix, of the space or not.
+func (a *arena) boundsOf(counts []int) (*Bounds, error) {
 	for i := range a.mixes {
 		if sameMix(a.mixes[i], counts) {
-			return &a.bounds[i]
+			return &a.bounds[i], nil
 		}
 	}
-	return nil
+	return a.measure.bounds(counts)
 }
 
 // compare fills in the ratios to KAIROS of one arena's rows.

@@ -50,7 +50,7 @@ const keep = 0.95
 // rivals are the policies that are disturbed, ours first.
 func rivals() []Variant {
 	return []Variant{
-		mustVariant("priced", motley(), false, false), mustVariant("kairos", "kairos", true, true),
+		motley(false), mustVariant("kairos", "kairos", true, true),
 		mustVariant("clockwork", "clockwork", false, false), mustVariant("least-load", "least-load", false, false),
 	}
 }
@@ -132,7 +132,9 @@ func (a *arena) endured(counts []int, v Variant, t trouble, near float64) (Endur
 	}
 	allowed, err := s.allowable(counts, v, near)
 	r := Endured{Disturbance: t.name, Record: s.record(counts, v, allowed.At, allowed.Rate)}
-	r.Bounds = a.boundsOf(counts)
+	if err == nil {
+		r.Bounds, err = a.boundsOf(counts)
+	}
 	return r, err
 }
 
@@ -278,7 +280,9 @@ func (c *Robust) compareRates(arenas []*arena, mixes [][]entry, progress *Progre
 					return err
 				}
 				rows[k] = Endured{Disturbance: calm, On: on, Record: m}
-				rows[k].Bounds = a.boundsOf(counts)
+				if rows[k].Bounds, err = a.boundsOf(counts); err != nil {
+					return err
+				}
 			}
 			behind := round(100*(rows[1].QoSOK-rows[0].QoSOK), 4)
 			rows[1].Behind = &behind

@@ -119,7 +119,7 @@ func TestAblationSuite(t *testing.T) {
 	}
 	for i, r := range rows {
 		full := rows[i-i%each]
-		if (r.Without == "") != (i%each == 0) || r.On != ablationMixes[i/each] || r.Mix != full.Mix ||
+		if (r.Change == "") != (i%each == 0) || r.On != ablationMixes[i/each] || r.Mix != full.Mix ||
 			math.Abs(r.Lost-(1-r.RateQPS/full.RateQPS)) > 1e-4 {
 			t.Errorf("row %d: %+v", i, r)
 		}

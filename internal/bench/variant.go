@@ -2,7 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"slices"
 
 	"motley/internal/dispatch"
 )
@@ -61,12 +60,13 @@ func mustVariant(label, policy string, alone, late bool) Variant {
 	return v
 }
 
-// motley is Motley's own policy: priced, or least-load where there is none.
-func motley() (name string) {
-	if slices.Contains(dispatch.Policies(), "priced") {
-		return "priced"
+// motley is Motley's own policy, alone without merging.
+func motley(alone bool) Variant {
+	v := Variant{Name: "priced", New: func(uint64) dispatch.Policy { return dispatch.NewPriced(dispatch.PricedOptions{NoMerge: alone}) }}
+	if alone {
+		v.Name += ", no merging"
 	}
-	return "least-load"
+	return v
 }
 
 // thresholdAt is the policy size-threshold with that threshold, in items.

@@ -127,6 +127,9 @@ func (t *table) kairos(instances []float64) float64 {
 	if base < 0 || instances[base] == 0 {
 		return 0
 	}
+	if mean, _ := t.p.Latency(0, base, m.Sizes[len(m.Sizes)-1]); mean == 0 || mean > m.QoS {
+		return 0 // it does not run any size
+	}
 	s := 0
 	for j, n := range instances {
 		if j == base || n == 0 {

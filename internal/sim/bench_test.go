@@ -100,3 +100,5 @@ func TestAllocations(t *testing.T) {
 		t.Logf("%s: %v allocations for 1,000 requests, %v for 21,000", policy, short, long)
 	}
 }
+
+func toDuration(ns float64) time.Duration { return time.Duration(ns) }
