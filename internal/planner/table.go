@@ -51,9 +51,11 @@ type table struct {
 	// lone is what a class costs alone in seconds, +Inf where its mean is over
 	// QoS; safe the same, +Inf where its bound is, unless it can run in parts.
 	lone, safe []float64
-	runs       []runs    // models × types
-	models     []float64 // the models' shares of the requests
-	mean       []float64 // the models' mean sizes
+	// parts is the least size of a class that runs only in parts, 0 if none does.
+	parts  []int
+	runs   []runs    // models × types
+	models []float64 // the models' shares of the requests
+	mean   []float64 // the models' mean sizes
 }
 
 func newTable(p *Problem) (*table, error) {
@@ -113,7 +115,7 @@ func (t *table) addClasses(model int) error {
 	if len(m.Sizes) > most {
 		least = total / float64(most)
 	}
-	lone, safe := make([]float64, t.types), make([]float64, t.types)
+	lone, safe, parts := make([]float64, t.types), make([]float64, t.types), make([]int, t.types)
 	var c class
 	sum := 0.0
 	for i, n := range m.Sizes {
@@ -125,6 +127,7 @@ func (t *table) addClasses(model int) error {
 			c = class{model: model, from: n}
 			clear(lone)
 			clear(safe)
+			clear(parts)
 		}
 		served, sure := false, false
 		for j := range t.types {
@@ -140,7 +143,9 @@ func (t *table) addClasses(model int) error {
 			}
 			lone[j] += p * mean.Seconds()
 			if mean == 0 || max(mean, bound) > m.QoS {
-				mean = t.inParts(model, j, n)
+				if mean = t.inParts(model, j, n); mean > 0 && parts[j] == 0 {
+					parts[j] = n
+				}
 			}
 			if mean == 0 {
 				safe[j] = math.Inf(1)
@@ -160,12 +165,12 @@ func (t *table) addClasses(model int) error {
 		c.items += p * float64(n)
 		sum += p
 		if sum >= least {
-			t.closeClass(&c, sum, total, lone, safe)
+			t.closeClass(&c, sum, total, lone, safe, parts)
 			sum = 0
 		}
 	}
 	if sum > 0 {
-		t.closeClass(&c, sum, total, lone, safe)
+		t.closeClass(&c, sum, total, lone, safe, parts)
 	}
 	mean := 0.0
 	for i, n := range m.Sizes {
@@ -175,7 +180,7 @@ func (t *table) addClasses(model int) error {
 	return nil
 }
 
-func (t *table) closeClass(c *class, sum, total float64, lone, safe []float64) {
+func (t *table) closeClass(c *class, sum, total float64, lone, safe []float64, parts []int) {
 	c.items /= sum
 	c.share = sum / total * t.models[c.model]
 	t.classes = append(t.classes, *c)
@@ -184,6 +189,7 @@ func (t *table) closeClass(c *class, sum, total float64, lone, safe []float64) {
 		t.lone = append(t.lone, lone[j]/sum)
 		t.safe = append(t.safe, safe[j]/sum)
 	}
+	t.parts = append(t.parts, parts...)
 }
 
 // measure finds the batches of a model on a type: all sizes, or those about
