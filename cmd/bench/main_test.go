@@ -122,6 +122,8 @@ func TestTables(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"sim -model wnd -mix g4dn.xlarge=1 -rate 50 -requests 500 -seeds 1", "bounds, requests/s"},
 		{"plan -model wnd -budget 0.8 -candidates 2 -requests 500 -seeds 1", "\nAdd next: one "},
+		{"plan -model rm2 -budget 0.4 -candidates 2 -requests 500 -seeds 1", " on in parts, in batches"},
+		{"plan -model rm2 -budget 0.8 -no-merge -candidates 2 -requests 500 -seeds 1", ", one by one)"},
 		{"suite kairos -quick -models ncf -plot " + plot, "motley ÷ kairos"},
 	} {
 		if testing.Short() && strings.HasPrefix(c.args, "suite") {

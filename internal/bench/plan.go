@@ -98,6 +98,7 @@ func (c *Plan) problem(s *Setup, v Variant, limits Mix) (*planner.Problem, error
 	if v.Alone {
 		p.Models[0].MaxBatch = 1
 	}
+	p.Models[0].Split = !v.Alone && v.New(0).Traits().Splits
 	p.Budget, p.Rate, p.Candidates, p.Finals, p.Verify = c.Budget, c.Rate, c.Candidates, finals, s.verify(v)
 	for i := range p.Types {
 		if k := slices.Index(limits.Types, p.Types[i].Name); k >= 0 {
