@@ -14,6 +14,7 @@ type demand struct {
 	last mono.Time
 	gap  float64 // mean time between arrivals, ns, over about demandSpan of them
 	size float64 // mean items, likewise
+	shed float64 // share of requests that had to make room for others, likewise
 	bins [demandBins]sizeBin
 }
 
@@ -34,6 +35,7 @@ func (d *demand) add(now mono.Time, n int) {
 	d.seen++
 	w := 1 / float64(min(d.seen, demandSpan))
 	d.size += (float64(n) - d.size) * w
+	d.shed -= d.shed / demandSpan
 	if d.seen > 1 {
 		w = 1 / float64(min(d.seen-1, demandSpan))
 		d.gap += (float64(now-d.last) - d.gap) * w
@@ -61,3 +63,12 @@ func binOf(n int) int {
 
 // mean is the mean size, in items, of the requests in the bin, rounded up.
 func (b *sizeBin) mean() int { return int(math.Ceil(b.items / b.requests)) }
+
+// overload reports whether so many requests had to make room for others of
+// late that the pool cannot serve them all for now.
+func (d *demand) overload() bool { return d.shed > overloadShare }
+
+// overloadShare is the share of requests from which on that is an overload and
+// not chance: at the highest rate that a pool carries within QoS for 99 % of
+// its requests the share reaches a few percent at times.
+const overloadShare = 0.1

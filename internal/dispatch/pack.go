@@ -18,6 +18,9 @@ func (p *plan) pack(i int32) {
 	rounds := 0
 	for ; rounds < packRounds && p.improve(i, lead); rounds++ {
 	}
+	if p.t.c.models[lead.model].demand.overload() {
+		return // rows that run make a request one that nobody can make room of
+	}
 	for ; rounds < packRounds && p.topUp(i, lead); rounds++ {
 	}
 }

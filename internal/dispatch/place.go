@@ -29,7 +29,7 @@ func (p *plan) add(slot uint32) bool {
 	}
 	switch {
 	case best < 0:
-		if c.splittable(m, r) && p.split(m, slot, avoid) {
+		if c.splittable(m, r) && (!m.demand.overload() || r.next != slot) && p.split(m, slot, avoid) {
 			return true
 		}
 		if best = p.even(m, r, avoid); best < 0 || p.spoilt {

@@ -77,6 +77,7 @@ func (p *priced) Dispatch(t *Turn) {
 	if !p.o.NoShed {
 		for _, slot := range p.out {
 			if r := &t.c.requests[slot]; r.state == queued {
+				t.c.models[r.model].demand.shed += 1.0 / demandSpan
 				t.reject(slot)
 			}
 		}

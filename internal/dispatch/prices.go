@@ -17,6 +17,7 @@ type prices struct {
 	problem fluid.Problem
 	hint    []float64
 	y       []float64 // by instance type; the dearest type has 1
+	fast    []float64 // what they would be by speed alone
 	epoch   uint64
 	next    uint64 // arrivals after which they are computed again
 }
@@ -32,8 +33,7 @@ const (
 	// execution may take.
 	enoughOver  = 1.1
 	enoughShare = 0.7
-	// pricesLeast keeps a type that the program has too much of from being
-	// taken for free: of what it would be worth by its speed alone.
+	// pricesLeast is the least price, as a share of that by speed alone.
 	pricesLeast = 0.3
 )
 
@@ -66,7 +66,7 @@ func (p *prices) refresh(c *Core, o *PricedOptions) {
 		}
 		for b := range m.demand.bins {
 			if bin := &m.demand.bins[b]; bin.requests > 0 && m.demand.gap > 0 {
-				p.class(m, bin.mean(), bin.requests/m.demand.gap, !o.NoMerge)
+				p.class(m, bin.mean(), bin.requests/m.demand.gap, !o.NoMerge, c.Splits(m.id))
 			}
 		}
 	}
@@ -93,17 +93,14 @@ func (g *group) worthwhile(m *model) int {
 	return min(n, most)
 }
 
-// share is how long the execution of a full batch may take.
-func (m *model) share() time.Duration { return time.Duration(pricesShare * float64(m.QoS)) }
-
 // class adds the requests of one size, unless no type serves them.
-func (p *prices) class(m *model, n int, share float64, merging bool) {
+func (p *prices) class(m *model, n int, share float64, merging, parts bool) {
 	from := len(p.problem.Cost)
 	served := false
 	for t := range p.problem.Capacity {
 		cost := math.Inf(1)
 		if j := m.byType[t]; j >= 0 && p.problem.Capacity[t] > 0 {
-			cost = m.groups[j].cost(m, n, merging)
+			cost = m.groups[j].cost(m, n, merging, parts)
 		}
 		served = served || cost < math.Inf(1)
 		p.problem.Cost = append(p.problem.Cost, cost)
@@ -116,79 +113,71 @@ func (p *prices) class(m *model, n int, share float64, merging bool) {
 }
 
 // cost is the time, in ns, that a request of n items takes from a worker of
-// the group: its share of a full batch where requests are merged. +Inf where
-// it would miss the QoS target.
-func (g *group) cost(m *model, n int, merging bool) float64 {
-	if n > g.maxItems || g.profile.Settled() && g.profile.Bound(n, m.Quantile) > m.QoS {
+// the group: its share of a full batch where requests are merged, or run in
+// parts because they would miss the QoS target whole. +Inf where neither goes.
+func (g *group) cost(m *model, n int, merging, parts bool) float64 {
+	whole := n <= g.maxItems && !(g.profile.Settled() && g.profile.Bound(n, m.Quantile) > m.QoS)
+	if !whole && !parts {
 		return math.Inf(1)
 	}
 	lone := max(1, float64(g.profile.Mean(n)))
 	most := min(m.MaxBatch, g.maxItems)
-	if !merging || most <= n {
+	if whole && (!merging || most <= n) {
 		return lone
 	}
-	full := sizeWithin(g, most, m.share())
-	return min(lone, max(1, float64(n)/float64(full)*float64(g.profile.Mean(full))))
+	full := g.profile.Within(time.Duration(pricesShare*float64(m.QoS)), most, m.Quantile)
+	if full == 0 {
+		if whole {
+			return lone
+		}
+		return math.Inf(1)
+	}
+	shared := max(1, float64(n)/float64(full)*float64(g.profile.Mean(full)))
+	if !whole {
+		return shared
+	}
+	return min(lone, shared)
 }
 
 func (p *prices) solve(types int, bySpeed bool) {
 	if cap(p.y) < types {
-		p.y = make([]float64, types)
+		p.y, p.fast = make([]float64, types), make([]float64, types)
 	}
-	p.y = p.y[:types]
+	p.y, p.fast = p.y[:types], p.fast[:types]
 	if len(p.problem.Share) == 0 {
 		p.even()
 		return
 	}
-	if bySpeed {
-		p.speed(types)
-	} else if !p.duals(types) {
-		p.even()
-		return
-	}
-	dearest := slices.Max(p.y)
-	for t := range p.y {
-		if dearest > 0 {
-			p.y[t] /= dearest
-		} else {
-			p.y[t] = 1
-		}
+	p.speeds(types)
+	if bySpeed || !p.duals() {
+		copy(p.y, p.fast)
 	}
 }
 
-// duals takes the prices of the fluid program, or reports that it has none. By
-// its speed alone a type is worth what the types that share its work are paid
-// for it; that keeps one that the program has too much of from being taken for
-// free.
-func (p *prices) duals(types int) bool {
+// duals takes the prices of the fluid program, or reports that it has none. A
+// type of which the program has more than it needs, worth nothing to it, is
+// worth something all the same: demand is not a fluid.
+func (p *prices) duals() bool {
 	p.problem.Hint = p.hint
 	s, err := p.solver.Solve(&p.problem)
 	if err != nil {
 		return false
 	}
 	p.hint = append(p.hint[:0], s.Price...)
+	dearest := slices.Max(s.Price)
+	if !(dearest > 0) {
+		return false
+	}
 	for t := range p.y {
-		p.y[t] = s.Price[t]
-		if p.problem.Capacity[t] == 0 {
-			p.y[t] = 0
-		}
-		least := 0.0
-		for i := range p.problem.Share {
-			if c := p.problem.Cost[i*types+t]; c < math.Inf(1) {
-				if w := s.Worth[i] / c; least == 0 || w < least {
-					least = w
-				}
-			}
-		}
-		p.y[t] = max(p.y[t], pricesLeast*least)
+		p.y[t] = max(s.Price[t]/dearest, pricesLeast*p.fast[t])
 	}
 	return true
 }
 
-// speed prices a type by how fast it is on all that is asked for, relative to
-// the fastest.
-func (p *prices) speed(types int) {
-	for t := range p.y {
+// speeds finds what a type is worth by how fast it is on all that it serves,
+// relative to the fastest there; the best type has 1.
+func (p *prices) speeds(types int) {
+	for t := range p.fast {
 		took, fastest := 0.0, 0.0
 		for i, share := range p.problem.Share {
 			row := p.problem.Cost[i*types : (i+1)*types]
@@ -197,10 +186,14 @@ func (p *prices) speed(types int) {
 				fastest += share * slices.Min(row)
 			}
 		}
-		p.y[t] = 0
+		p.fast[t] = 0
 		if took > 0 {
-			p.y[t] = fastest / took
+			p.fast[t] = fastest / took
 		}
+	}
+	best := slices.Max(p.fast)
+	for t := range p.fast {
+		p.fast[t] /= best
 	}
 }
 
