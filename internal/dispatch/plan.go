@@ -78,7 +78,11 @@ func (p *plan) begin(t *Turn) {
 		if !w.Allows(t.c.now) {
 			continue
 		}
-		for k := range w.Concurrency {
+		lanes := w.Concurrency
+		if w.Breaker.State(t.c.now) == pool.BreakerHalfOpen {
+			lanes = min(lanes, len(w.running)+1) // one batch is to try it
+		}
+		for k := range lanes {
 			l := lane{worker: pool.WorkerID(i), typ: w.Type, first: -1, last: -1, end: t.c.now}
 			if k < len(w.running) {
 				l.end = t.c.expected(&t.c.batches[w.running[k]])
