@@ -16,10 +16,16 @@ import (
 
 const usage = `bench: what a mix of instances carries, in a simulator that runs the router's own dispatcher.
 
-  bench sim    -model M -mix TYPE=N,… (-rate QPS | -search) [flags]   one experiment
-  bench -h                                                            print this
+  bench sim  -model M -mix TYPE=N,… (-rate QPS | -search) [flags]   one experiment
+  bench plan -model M (-budget USD | -rate QPS) [flags]             the best mixes for a budget, or the cheapest for a rate
+  bench suite kairos   [-data DIR] [-plot FILE.svg]                 Motley beside KAIROS, RIBBON, DeepRecSched, Clockwork
+  bench suite ribbon    -data DIR  [-cells 200] [-seed N]           the simulator beside RIBBON's published tables
+  bench suite ablation [-data DIR]                                  what each ingredient of Motley's policy adds
+  bench suite robust   [-data DIR]                                  what is left of it under noise, outages and bursts
+  bench suite gap      [-data DIR]                                  where what is missing to the batching bound goes
+  bench -h                                                          print this
 
-Inputs:
+Inputs of sim and plan:
   -profiles CSV      latencies: model, instance_type, batch, mean_ms, p99_ms; the truth is log-normal
   -samples JSONL     latencies: raw samples, from which the truth is drawn
                      default: the built-in table of KAIROS's models ncf, rm2, wnd, mtwnd, dien
@@ -32,13 +38,13 @@ Inputs:
   -requests 20000    per seed
   -seeds 3
   -max-batch N       items that requests are merged up to; default: the largest batch that was measured
+  -policy NAME       a policy (default: the router's); sim: or all
+  -no-merge          requests are run one by one
 
 Flags of sim:
   -mix TYPE=N,…      in the order in which policies see the workers; required
-  -policy NAME       a policy (default: the router's), or all
   -rate QPS          measure at this rate
   -search            find the allowable throughput
-  -no-merge          requests are run one by one
   -no-drop           nobody is turned away for want of time, as in published simulators
   -noise SD          every execution times a log-normal variable of mean 1; normal:SD for a normal one
   -slow TYPE,factor=1.2[,from=10s][,to=20s]        a type that is slower; may be repeated
@@ -47,28 +53,43 @@ Flags of sim:
   -speeds FILE,test=T,sku=S[,every=5m]             measured speeds of machines
   -round 1ms         execution times are rounded to whole multiples
 
+Flags of plan:
+  -budget USD        per hour
+  -rate QPS          what the mix has to carry
+  -limit TYPE=N,…    the most instances of a type; default: as many as the budget buys
+  -candidates 20     mixes that are simulated, at most
+
+Flags of the suites:
+  -data DIR          the folder with kairos/latency_samples.jsonl, ribbon/, azure_functions/, azure_vm_noise/;
+                     default: the built-in table, and without what needs the others
+  -models M,…        some of ncf,rm2,wnd,mtwnd,dien; default: all (not of ribbon)
+  -quick             fewer requests and seeds (not of ribbon)
+
 Output:
   -json              one JSON array and nothing else
   -q                 no progress on stderr
 
-Exit status: 0 fine, 1 a fault, 2 wrong usage.
+Exit status: 0 fine, 1 a fault, or a suite did not show what it must; 2 wrong usage.
 `
 
 // errUsage is a command line that makes no sense; it was explained already.
 var errUsage = errors.New("wrong usage")
 
-func main() {
-	err := run(os.Args[1:], os.Stdout, os.Stderr)
+func main() { os.Exit(exit(run(os.Args[1:], os.Stdout, os.Stderr), os.Stderr)) }
+
+// exit explains an error and returns the exit status.
+func exit(err error, stderr io.Writer) int {
 	switch {
+	case err == nil:
+		return 0
 	case errors.Is(err, errUsage):
-		os.Exit(2)
+		return 2
 	case errors.Is(err, bench.ErrUsage):
-		fmt.Fprintf(os.Stderr, "bench: %v; bench -h tells what there is\n", err)
-		os.Exit(2)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+		fmt.Fprintf(stderr, "bench: %v; bench -h tells what there is\n", err)
+		return 2
 	}
+	fmt.Fprintln(stderr, "bench:", err)
+	return 1
 }
 
 func run(args []string, stdout, stderr io.Writer) error {
@@ -79,11 +100,15 @@ func run(args []string, stdout, stderr io.Writer) error {
 	switch args[0] {
 	case "sim":
 		return runSim(args[1:], stdout, stderr)
+	case "plan":
+		return runPlan(args[1:], stdout, stderr)
+	case "suite":
+		return runSuite(args[1:], stdout, stderr)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(stdout, usage)
 		return nil
 	}
-	fmt.Fprintf(stderr, "bench: unknown command %q; want sim or help\n", args[0])
+	fmt.Fprintf(stderr, "bench: unknown command %q; want sim, plan, suite or help\n", args[0])
 	return errUsage
 }
 
@@ -184,4 +209,20 @@ func runSim(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	return s.Run(c.output(stdout, stderr))
+}
+
+func runPlan(args []string, stdout, stderr io.Writer) error {
+	c := newCommand("plan")
+	var p bench.Plan
+	inputs(c.FlagSet, &p.Inputs)
+	c.StringVar(&p.Policy, "policy", bench.DefaultPolicy(), "")
+	c.BoolVar(&p.Alone, "no-merge", false, "")
+	c.Float64Var(&p.Budget, "budget", 0, "")
+	c.Float64Var(&p.Rate, "rate", 0, "")
+	c.StringVar(&p.Limits, "limit", "", "")
+	c.IntVar(&p.Candidates, "candidates", 0, "")
+	if done, err := c.parse(args, stdout, stderr); done {
+		return err
+	}
+	return p.Run(c.output(stdout, stderr))
 }

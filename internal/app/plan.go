@@ -54,6 +54,7 @@ type study struct {
 	types    []planner.Type
 	models   []planner.Model
 	demand   []sim.Demand
+	splits   bool     // the policy cuts requests into parts
 	assumed  []string // models whose sizes nobody told
 	arrivals *workload.Arrivals
 	// What is known of each model on each type: nil where it does not run.
@@ -76,7 +77,11 @@ func newStudy(cfg *config.Config) (*study, error) {
 			SpotUSDPerHour: t.SpotUSDPerHour, Interruptions: t.InterruptionsPerHour, Recovery: t.Recovery,
 		})
 	}
-	var err error
+	policy, err := dispatch.NewPolicy(cfg.Policy, 1)
+	if err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	s.splits = policy.Traits().Splits
 	if s.arrivals, err = cfg.Arrivals(); err != nil {
 		return nil, fmt.Errorf("plan.arrivals: %w", err)
 	}
@@ -137,14 +142,6 @@ func (s *study) addModel(m *config.Model, learned []pool.Learned) error {
 		}
 		profiles, points, truth = append(profiles, profile), append(points, pts), append(truth, tr)
 	}
-	switch {
-	case len(names) == 0:
-		return fmt.Errorf("no instance type serves model %s", m.Name)
-	case sizes.Largest() > most:
-		return fmt.Errorf("demand of model %s: sizes %s go up to %d items, but none of %s was measured with more than %d: add max=%d",
-			m.Name, sizes, sizes.Largest(), strings.Join(names, ", "), most, most)
-	}
-	h := sizes.Histogram()
 	merge := m.MaxBatch
 	if merge == 0 {
 		merge = most
@@ -153,14 +150,23 @@ func (s *study) addModel(m *config.Model, learned []pool.Learned) error {
 	if alone {
 		merge = 1
 	}
+	split := merge > 1 && (m.Split == nil || *m.Split) && s.splits
+	switch {
+	case len(names) == 0:
+		return fmt.Errorf("no instance type serves model %s", m.Name)
+	case sizes.Largest() > most && !split:
+		return fmt.Errorf("demand of model %s: sizes %s go up to %d items, but none of %s was measured with more than %d: add max=%d",
+			m.Name, sizes, sizes.Largest(), strings.Join(names, ", "), most, most)
+	}
+	h := sizes.Histogram()
 	s.models = append(s.models, planner.Model{
 		Name: m.Name, Share: d.Share, Sizes: h.Sizes, P: h.P,
-		QoS: m.QoS.Target, Quantile: quantile(m.QoS.Percentile), MaxBatch: merge,
+		QoS: m.QoS.Target, Quantile: quantile(m.QoS.Percentile), MaxBatch: merge, Split: split,
 	})
 	s.demand = append(s.demand, sim.Demand{
 		Model: dispatch.Model{
 			Name: m.Name, QoS: m.QoS.Target, Quantile: quantile(m.QoS.Percentile),
-			MaxBatch: merge, MaxQueue: m.MaxQueue, MaxAttempts: m.MaxAttempts,
+			MaxBatch: merge, NoSplit: !split, MaxQueue: m.MaxQueue, MaxAttempts: m.MaxAttempts,
 		},
 		Share: d.Share, Sizes: sizes, Alone: alone,
 	})

@@ -57,10 +57,10 @@ func loadSamples(name string) (*Data, error) {
 func readProfiles(name string, r io.Reader) (*Data, error) {
 	rows, err := pool.ReadProfiles(r)
 	if err == nil && len(rows) == 0 {
-		err = fmt.Errorf("no rows in it")
+		err = fmt.Errorf("cannot read profiles: no rows in it")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read profiles: %s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return &Data{Source: name, rows: rows}, nil
 }
@@ -95,11 +95,35 @@ func (d *Data) Types(model string) []string {
 	return slices.Compact(names)
 }
 
+// pricedTypes are the types that the model was measured on and that have a
+// price, in the order of the prices.
+func (d *Data) pricedTypes(model string, prices []Price) ([]string, error) {
+	measured := d.Types(model)
+	if len(measured) == 0 {
+		return nil, d.unmeasured(model)
+	}
+	var names []string
+	for _, p := range prices {
+		if slices.Contains(measured, p.InstanceType) {
+			names = append(names, p.InstanceType)
+		}
+	}
+	if names == nil {
+		return nil, fmt.Errorf("%s: model %s was measured on %s, of which none has a price; prices there are of %s",
+			d.Source, model, strings.Join(measured, ", "), priceNames(prices))
+	}
+	return names, nil
+}
+
+func (d *Data) unmeasured(model string) error {
+	return fmt.Errorf("%s: model %q was not measured; there are %s", d.Source, model, strings.Join(d.Models(), ", "))
+}
+
 // Truth is how long the instance type takes for the model.
 func (d *Data) Truth(model, instanceType string) (*sim.Truth, error) {
 	types := d.Types(model)
 	if len(types) == 0 {
-		return nil, fmt.Errorf("%s: model %q was not measured; there are %s", d.Source, model, strings.Join(d.Models(), ", "))
+		return nil, d.unmeasured(model)
 	}
 	if !slices.Contains(types, instanceType) {
 		return nil, fmt.Errorf("%s: model %s was not measured on instance type %q; there are %s", d.Source, model, instanceType, strings.Join(types, ", "))

@@ -1,13 +1,13 @@
 package bench
 
 import (
-	"errors"
 	"runtime"
 	"sync"
 )
 
 // parallel calls f(0) … f(n−1) on all processors and waits for them. Results go
 // to places by index, so that their order does not depend on who is first.
+// After an error no further call begins; that of the lowest index is returned.
 func parallel(n int, f func(i int) error) error {
 	errs := make([]error, n)
 	var mu struct {
@@ -20,14 +20,26 @@ func parallel(n int, f func(i int) error) error {
 		mu.next++
 		return mu.next - 1
 	}
+	stop := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		mu.next = n
+	}
 	var wg sync.WaitGroup
 	for range min(n, runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
 			for i := take(); i < n; i = take() {
-				errs[i] = f(i)
+				if errs[i] = f(i); errs[i] != nil {
+					stop()
+				}
 			}
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

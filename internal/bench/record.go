@@ -39,10 +39,6 @@ type Record struct {
 	Late       int     `json:"late"`
 	Rejected   int     `json:"rejected"`
 	GivenUp    int     `json:"given_up"`
-	// Contender and Reference are of suites: which row it is, and the published
-	// or earlier figure to compare AllowableQPS with.
-	Contender string   `json:"contender,omitempty"`
-	Reference *float64 `json:"reference_qps,omitempty"`
 }
 
 // Bounds are what no dispatcher of the mix exceeds, in requests/s, each under

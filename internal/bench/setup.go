@@ -3,6 +3,7 @@ package bench
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"motley/internal/dispatch"
@@ -22,8 +23,11 @@ type Setup struct {
 	Seeds    []uint64
 	Disturb  []sim.Disturbance
 	Outages  []sim.Outage
+	// OutagesOver: see sim.Experiment.
+	OutagesOver func(span time.Duration) []sim.Outage
 
-	points [][]pool.Point // by type: what profiles start from
+	points   [][]pool.Point // by type: what profiles start from
+	maxBatch []int          // by type: see sim.Experiment; nil = what was measured
 }
 
 // NewSetup measures the model on the types by the data.
@@ -51,9 +55,9 @@ func (s *Setup) experiment(counts []int, v Variant) sim.Experiment {
 		Models: []sim.Demand{{Model: s.Model, Sizes: s.Sizes, Alone: v.Alone}},
 		Types:  s.Types, Counts: counts,
 		Truth: [][]*sim.Truth{s.Truth}, Points: [][][]pool.Point{s.points},
-		Policy: v.New, Hang: time.Hour,
+		MaxBatch: [][]int{s.maxBatch}, Policy: v.New, Hang: time.Hour,
 		Arrivals: s.Arrivals, Requests: s.Requests, Seeds: s.Seeds,
-		Disturb: s.Disturb, Outages: s.Outages,
+		Disturb: s.Disturb, Outages: s.Outages, OutagesOver: s.OutagesOver,
 	}
 }
 
@@ -87,6 +91,14 @@ func (s *Setup) allowable(counts []int, v Variant, start float64) (sim.Allowed, 
 		return sim.Allowed{}, err
 	}
 	return r.Allowable(start)
+}
+
+func typeNames(types []pool.InstanceType) string {
+	var names []string
+	for _, t := range types {
+		names = append(names, t.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // with is a copy with other requests and seeds.

@@ -54,27 +54,15 @@ func (in *Inputs) setup(types []string) (*Setup, error) {
 		}
 	}
 	if types == nil {
-		types = typesInOrder(data.Types(in.Model), prices)
+		if types, err = data.pricedTypes(in.Model, prices); err != nil {
+			return nil, err
+		}
 	}
 	priced, err := priced(prices, source, types)
 	if err != nil {
 		return nil, err
 	}
 	return in.build(data, priced)
-}
-
-// typesInOrder are the measured types in the order of the price list, those
-// without a price last.
-func typesInOrder(measured []string, prices []Price) []string {
-	var order []string
-	for _, p := range prices {
-		for _, t := range measured {
-			if t == p.InstanceType {
-				order = append(order, t)
-			}
-		}
-	}
-	return order
 }
 
 func (in *Inputs) build(data *Data, types []pool.InstanceType) (*Setup, error) {
@@ -164,10 +152,14 @@ func (c *Sim) Run(out Output) error {
 	if err := c.Disturb.apply(s, mix.Counts); err != nil {
 		return err
 	}
+	if err := s.takes(mix.Counts); err != nil {
+		return err
+	}
 	bounds, err := s.bounds(mix.Counts)
 	if err != nil {
 		return err
 	}
+	out.Progress.Say("running %d policies", len(variants))
 	records := make([]Record, len(variants))
 	err = parallel(len(variants), func(i int) error {
 		r, err := s.measured(mix.Counts, variants[i], c.Rate)
@@ -201,9 +193,11 @@ func (s *Setup) measured(counts []int, v Variant, rate float64) (Record, error) 
 
 // print writes the records of one set-up as a table for people.
 func (s *Setup) print(w io.Writer, counts []int, records []Record) error {
-	fmt.Fprintf(w, "%s on %s at %.4g USD/h, %v for %g %% of the requests; arrivals %s, sizes %s, %d requests × %d seeds\n",
+	if _, err := fmt.Fprintf(w, "%s on %s at %.4g USD/h, %v for %g %% of the requests; arrivals %s, sizes %s, %d requests × %d seeds\n",
 		s.Model.Name, mixText(s.Types, counts), cost(s.Types, counts), s.Model.QoS, 100*s.Model.Quantile,
-		s.Arrivals, s.Sizes, s.Requests, len(s.Seeds))
+		s.Arrivals, s.Sizes, s.Requests, len(s.Seeds)); err != nil {
+		return err
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "policy\trate/s\twithin QoS\tp50 ms\tp99 ms\tgoodput/s\tbusy\tlate\trejected\tgiven up\t")
 	for _, r := range records {
@@ -213,10 +207,12 @@ func (s *Setup) print(w io.Writer, counts []int, records []Record) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if b := records[0].Bounds; b != nil {
-		_, err := fmt.Fprintf(w, "bounds, requests/s: one by one %.5g (KAIROS's estimate %.5g), 1 - p of them shed %.5g; batched %.5g\n",
-			b.LP, b.KairosUB, b.LPShed, b.Batching)
+	b := records[0].Bounds
+	if b == nil {
+		_, err := fmt.Fprintf(w, "bounds: none, since no worker answers %d items within QoS\n", s.Sizes.Largest())
 		return err
 	}
-	return nil
+	_, err := fmt.Fprintf(w, "bounds, requests/s: one by one %.5g (KAIROS's estimate %.5g), %.3g %% of them shed %.5g; batched %.5g\n",
+		b.LP, b.KairosUB, 100*(1-s.Model.Quantile), b.LPShed, b.Batching)
+	return err
 }

@@ -1,7 +1,7 @@
 package bench
 
 import (
-	"slices"
+	"fmt"
 
 	"motley/internal/dispatch"
 )
@@ -60,10 +60,16 @@ func mustVariant(label, policy string, alone, late bool) Variant {
 	return v
 }
 
-// motley is Motley's own policy: priced, or least-load where there is none.
-func motley() (name string) {
-	if slices.Contains(dispatch.Policies(), "priced") {
-		return "priced"
+// motley is Motley's own policy, alone without merging.
+func motley(alone bool) Variant {
+	v := Variant{Name: "priced", New: func(uint64) dispatch.Policy { return dispatch.NewPriced(dispatch.PricedOptions{NoMerge: alone}) }}
+	if alone {
+		v.Name += ", no merging"
 	}
-	return "least-load"
+	return v
+}
+
+// thresholdAt is the policy size-threshold with that threshold, in items.
+func thresholdAt(items int) Variant {
+	return mustVariant("size-threshold", fmt.Sprintf("size-threshold=%d", items), true, true)
 }

@@ -103,6 +103,8 @@ type request struct {
 	failedOn pool.WorkerID // −1: nowhere
 	batch    uint32
 	timer    int32
+	worth    float64 // what serving it costs the fleet, by the prices of worthAt
+	worthAt  uint64
 }
 
 type batch struct {

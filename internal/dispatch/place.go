@@ -1,6 +1,10 @@
 package dispatch
 
-import "motley/internal/pool"
+import (
+	"math"
+
+	"motley/internal/pool"
+)
 
 // add places a record where it costs the fleet least, in parts if nowhere
 // else, and reports whether it could be placed in time.
@@ -9,17 +13,17 @@ func (p *plan) add(slot uint32) bool {
 	r := &c.requests[slot]
 	m := &c.models[r.model]
 	avoid := p.t.avoided(m, r)
-	best, cost, join := int32(-1), 0.0, false
+	best, cost, join := int32(-1), math.Inf(1), false
 	for i := range m.groups {
 		g := &m.groups[i]
 		if r.size > g.maxItems || g.up == 0 {
 			continue
 		}
 		y := p.y[g.typ]
-		if d, at := p.joinable(m, g, r, avoid); d >= 0 && (best < 0 || y*at < cost) {
+		if d, at := p.joinable(m, g, r, avoid, cost/y); d >= 0 {
 			best, cost, join = d, y*at, true
 		}
-		if l, at := p.startable(m, g, r, avoid); l >= 0 && (best < 0 || y*at < cost) {
+		if l, at := p.startable(m, g, r, avoid, cost/y); l >= 0 {
 			best, cost, join = l, y*at, false
 		}
 	}
@@ -70,19 +74,21 @@ func (p *plan) candidates(m *model, g *group, slot uint32, avoid pool.WorkerID, 
 }
 
 // joinable returns the draft of the group to which the record adds the least
-// time, waiting included, and that time in ns; −1 if it fits in none.
-func (p *plan) joinable(m *model, g *group, r *request, avoid pool.WorkerID) (best int32, cost float64) {
-	best = -1
+// time, waiting included, and that time in ns; −1 if it fits in none for less
+// than under.
+func (p *plan) joinable(m *model, g *group, r *request, avoid pool.WorkerID, under float64) (best int32, cost float64) {
+	best, cost = -1, under
 	p.candidates(m, g, r.entry.slot, avoid, func(i int32, d *draft) bool {
 		n := d.items + r.size
 		if n > d.most {
 			return false
 		}
-		if g.profile.Settled() && d.start.Add(g.profile.Bound(p.atLeast(g, i, n), m.Quantile)) > min(d.due, r.deadline) {
+		wait := float64(d.start - p.t.c.now)
+		if wait >= cost {
 			return true
 		}
-		at := float64(g.profile.Mean(n)-g.profile.Mean(d.items)) + float64(d.start-p.t.c.now)
-		if best < 0 || at < cost {
+		at := wait + float64(d.start.Add(g.profile.Mean(n))-d.end)
+		if at < cost && (!g.profile.Settled() || d.start.Add(g.profile.Bound(p.atLeast(g, i, n), m.Quantile)) <= min(d.due, r.deadline)) {
 			best, cost = i, at
 		}
 		return true
@@ -91,13 +97,21 @@ func (p *plan) joinable(m *model, g *group, r *request, avoid pool.WorkerID) (be
 }
 
 // startable returns the lane of the group that could start the record first,
-// and how long from now it would end, in ns; −1 if none does in time.
-func (p *plan) startable(m *model, g *group, r *request, avoid pool.WorkerID) (best int32, cost float64) {
+// and how long from now it would end, in ns; −1 if none does in time and for
+// less than under.
+func (p *plan) startable(m *model, g *group, r *request, avoid pool.WorkerID, under float64) (best int32, cost float64) {
 	best = p.earliest(m, g, r.size, avoid)
 	if best < 0 {
 		return -1, 0
 	}
 	l := &p.lanes[best]
+	if float64(l.end-p.t.c.now) >= under {
+		return -1, 0
+	}
+	cost = float64(l.end.Add(g.profile.Mean(r.size)) - p.t.c.now)
+	if cost >= under {
+		return -1, 0
+	}
 	n := r.size
 	if !(l.free && l.first < 0) {
 		n = max(n, g.enough)
@@ -106,7 +120,7 @@ func (p *plan) startable(m *model, g *group, r *request, avoid pool.WorkerID) (b
 		!(l.free && l.first < 0 && p.t.c.trialDue(g) && p.t.c.lockedOut(m, r)) {
 		return -1, 0
 	}
-	return best, float64(l.end.Add(g.profile.Mean(r.size)) - p.t.c.now)
+	return best, cost
 }
 
 // earliest is the lane of the group that another batch of so many items may be

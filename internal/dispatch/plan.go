@@ -89,8 +89,15 @@ func (p *plan) begin(t *Turn) {
 			} else {
 				l.free = true
 			}
+			f := &p.types[w.Type]
+			l.heap = int32(len(f.heap))
+			f.heap = append(f.heap, int32(len(p.lanes)))
 			p.lanes = append(p.lanes, l)
-			p.push(int32(len(p.lanes) - 1))
+		}
+	}
+	for i := range p.types {
+		for k := int32(len(p.types[i].heap))/2 - 1; k >= 0; k-- {
+			p.down(pool.TypeID(i), k)
 		}
 	}
 }
@@ -157,20 +164,8 @@ func (d *draft) holds(slot uint32) bool {
 	return false
 }
 
-// push and down keep a fleet's lanes in a heap by their end, then by number.
-func (p *plan) push(i int32) {
-	f := &p.types[p.lanes[i].typ]
-	f.heap = append(f.heap, i)
-	k := int32(len(f.heap) - 1)
-	for k > 0 && p.before(i, f.heap[(k-1)/2]) {
-		f.heap[k] = f.heap[(k-1)/2]
-		p.lanes[f.heap[k]].heap = k
-		k = (k - 1) / 2
-	}
-	f.heap[k] = i
-	p.lanes[i].heap = k
-}
-
+// down keeps a fleet's lanes in a heap by their end, then by number: the one in
+// place k may have to go down.
 func (p *plan) down(typ pool.TypeID, k int32) {
 	f := &p.types[typ]
 	i, n := f.heap[k], int32(len(f.heap))

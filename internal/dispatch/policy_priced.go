@@ -51,6 +51,10 @@ type rest struct{ of, slot uint32 }
 // the way then has its turn at the next.
 const evictions = 16
 
+// ahead is how many requests are planned beyond those that workers are free
+// for. It bounds the time of a step.
+const ahead = 32
+
 func (*priced) Name() string { return "priced" }
 
 func (p *priced) Traits() Traits { return Traits{Plans: true, Waits: true, Splits: !p.o.NoSplit} }
@@ -61,7 +65,7 @@ func (p *priced) Dispatch(t *Turn) {
 	}
 	p.prices.refresh(t.c, &p.o)
 	p.plan.o, p.plan.y = &p.o, p.prices.y
-	p.order = t.oldest(p.order[:0], Window+2*t.c.free)
+	p.order = t.oldest(p.order[:0], ahead+t.c.free)
 	if p.alone(t) {
 		p.byLatestStart(t)
 	}
@@ -132,7 +136,10 @@ func (p *priced) value(t *Turn, slot uint32) float64 {
 	if r.next != slot {
 		return 0
 	}
-	return p.plan.lone(&t.c.models[r.model], r) + lowPriority*float64(r.entry.priority)
+	if r.worthAt != p.prices.next {
+		r.worth, r.worthAt = p.plan.lone(&t.c.models[r.model], r), p.prices.next
+	}
+	return r.worth + lowPriority*float64(r.entry.priority)
 }
 
 // lowPriority is a level of priority in the unit of costs: more than any.

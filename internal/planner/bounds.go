@@ -60,7 +60,7 @@ func (e *estimator) bounds(instances []float64) Bounds {
 		for j := range t.types {
 			k := i*t.types + j
 			cost[k] = t.lone[k]
-			if !math.IsInf(cost[k], 1) {
+			if !math.IsInf(cost[k], 1) || t.p.Models[c.model].Split {
 				cost[k] = min(cost[k], c.items*t.runs[c.model*t.types+j].item)
 			}
 		}
@@ -126,6 +126,9 @@ func (t *table) kairos(instances []float64) float64 {
 	}
 	if base < 0 || instances[base] == 0 {
 		return 0
+	}
+	if mean, _ := t.p.Latency(0, base, m.Sizes[len(m.Sizes)-1]); mean == 0 || mean > m.QoS {
+		return 0 // it does not run any size
 	}
 	s := 0
 	for j, n := range instances {

@@ -63,6 +63,9 @@ type Model struct {
 	// Quantile is the share of the requests that has to be answered within QoS;
 	// 0 = 0.99.
 	Quantile float64
+	// Split: the rows of a request may run apart, so that a type serves sizes
+	// that it could not run whole within QoS.
+	Split bool
 	// MaxBatch is the most items of one execution; 0 = the largest size. 1 or
 	// less than two requests' items amount to no merging.
 	MaxBatch int

@@ -49,7 +49,7 @@ type table struct {
 	share   []float64 // of the classes
 	shed    float64   // the share of all requests that may be sacrificed
 	// lone is what a class costs alone in seconds, +Inf where its mean is over
-	// QoS; safe the same, +Inf where its bound is.
+	// QoS; safe the same, +Inf where its bound is, unless it can run in parts.
 	lone, safe []float64
 	runs       []runs    // models × types
 	models     []float64 // the models' shares of the requests
@@ -138,12 +138,15 @@ func (t *table) addClasses(model int) error {
 			} else {
 				served = true
 			}
+			lone[j] += p * mean.Seconds()
 			if mean == 0 || max(mean, bound) > m.QoS {
+				mean = t.inParts(model, j, n)
+			}
+			if mean == 0 {
 				safe[j] = math.Inf(1)
 			} else {
-				sure = true
+				served, sure = served || m.Split, true
 			}
-			lone[j] += p * mean.Seconds()
 			safe[j] += p * mean.Seconds()
 		}
 		if !served {
@@ -215,6 +218,22 @@ func (t *table) measure(model, typ int) runs {
 		r.batch[n-1] = items[sort.Search(at, func(k int) bool { return cost[k] <= cost[at] })]
 	}
 	return r
+}
+
+// inParts is what a type takes for n items in as few equal parts as are within
+// QoS; 0 where it cannot, or may not.
+func (t *table) inParts(model, typ, n int) time.Duration {
+	m := &t.p.Models[model]
+	if !m.Split {
+		return 0
+	}
+	most := t.largest(model, typ, min(n, maxBatch(m)), m.QoS)
+	if most == 0 {
+		return 0
+	}
+	parts := (n + most - 1) / most
+	mean, _ := t.p.Latency(model, typ, (n+parts-1)/parts)
+	return time.Duration(parts) * mean
 }
 
 // largest is the largest batch whose bound is within limit, 0 if none is.

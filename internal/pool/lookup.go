@@ -62,6 +62,18 @@ func (p *Profile) estimate(n int) (mean, bound float64) {
 	return mean, bound
 }
 
+// mean is estimate without the bound: it is asked for most.
+func (p *Profile) mean(n int) float64 {
+	i := p.above(n)
+	k := p.knots
+	if i == 0 || i >= len(k) {
+		mean, _ := p.outside(n, i)
+		return mean
+	}
+	lo := &k[i-1]
+	return min(lo.mean+float64(n-lo.n)*lo.meanPer, k[i].mean)
+}
+
 // outside is estimate at sizes below the first knot (i = 0) and from the last
 // one on.
 func (p *Profile) outside(n, i int) (mean, bound float64) {

@@ -190,8 +190,7 @@ func (p *Profile) Mean(n int) time.Duration {
 		}
 		return 0
 	}
-	mean, _ := p.estimate(n)
-	return toDuration(mean)
+	return toDuration(p.mean(n))
 }
 
 // Bound estimates the latency that a batch of n items stays under with

@@ -15,6 +15,7 @@ type Allowed struct {
 // How closely Allowable looks.
 const (
 	tolerance = 1.005 // the ratio of a rate that fails to one that holds
+	widest    = 1.5   // the largest step of the bracket
 	lowest    = 1e-5  // of the rate at the start: below it the search gives up
 )
 
@@ -22,14 +23,15 @@ const (
 // every model, the share of requests within QoS over all seeds together is at
 // least the model's Quantile. start is a rate to begin at; 0 = a guess.
 //
-// The rate is bracketed by powers of 1.5 and then bisected (in the logarithm)
-// until the bracket is within 0.5 %. The share falls with the rate only but
+// The rate is bracketed, by powers of 1.5 from a guess and by steps that grow
+// from 4 % where start is given, and then bisected (in the logarithm) until the
+// bracket is within 0.5 %. The share falls with the rate only but
 // for noise, so the search then tries 1 and 2 % above its answer and moves up
 // where one of them holds. It is deterministic.
 func (r *Runner) Allowable(start float64) (Allowed, error) {
-	s := search{r: r}
+	s := search{r: r, step: 1.04}
 	if !(start > 0) {
-		start = 0.7 * r.Capacity()
+		start, s.step = 0.7*r.Capacity(), widest
 	}
 	if start == 0 { // no worker meets the QoS at any batch size
 		return Allowed{}, nil
@@ -48,6 +50,14 @@ func (r *Runner) Allowable(start float64) (Allowed, error) {
 		return Allowed{}, fmt.Errorf("cannot find the allowable throughput: %w", s.err)
 	}
 	return Allowed{Rate: low, At: s.at, Runs: s.runs}, nil
+}
+
+// Holds reports whether a rate is allowable, in the sense of Allowable. It ends
+// as soon as the answer is certain.
+func (r *Runner) Holds(rate float64) (bool, error) {
+	s := search{r: r}
+	holds := s.holds(rate)
+	return holds, s.err
 }
 
 // Capacity is a guess at the rate that keeps every worker busy, each at the
@@ -83,6 +93,7 @@ func (r *Runner) Capacity() float64 {
 
 type search struct {
 	r    *Runner
+	step float64     // of the bracket, the next
 	at   Measurement // at the highest rate that held
 	runs int
 	err  error
@@ -91,19 +102,26 @@ type search struct {
 // bracket returns a rate that holds (0: none down to least) and one that fails.
 func (s *search) bracket(start, least float64) (low, high float64) {
 	if s.holds(start) {
-		for low, high = start, start*1.5; s.err == nil && s.holds(high); high *= 1.5 {
+		for low, high = start, start*s.stride(); s.err == nil && s.holds(high); high *= s.stride() {
 			if low = high; high > 1e8 {
 				return low, math.Inf(1)
 			}
 		}
 		return low, high
 	}
-	for low, high = start/1.5, start; s.err == nil && !s.holds(low); low /= 1.5 {
+	for low, high = start/s.stride(), start; s.err == nil && !s.holds(low); low /= s.stride() {
 		if high = low; low < least {
 			return 0, high
 		}
 	}
 	return low, high
+}
+
+// stride is the next step of the bracket.
+func (s *search) stride() float64 {
+	step := s.step
+	s.step = min(step*step, widest)
+	return step
 }
 
 // bisect returns the highest rate found to hold between one that does and one

@@ -52,6 +52,15 @@ func TestAllowableKnown(t *testing.T) {
 			}
 		}
 	}
+	for rate, want := range map[float64]bool{395: true, 420: false} { // of the four workers
+		r, err := sim.NewRunner(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.Holds(rate); err != nil || got != want {
+			t.Errorf("%v requests/s on four workers that do 400: holds %v, %v", rate, got, err)
+		}
+	}
 	x.Models = []sim.Demand{x.Models[0]}
 	x.Models[0].Model.QoS = 9 * ms // nothing can be done
 	r, err := sim.NewRunner(x)
@@ -275,5 +284,39 @@ func TestBadExperiments(t *testing.T) {
 		if _, err := sim.NewRunner(x); err == nil || !testing.Verbose() && len(fmt.Sprint(err)) < 20 {
 			t.Errorf("bad experiment %d: %v", i, err)
 		}
+	}
+}
+
+// TestSpan: an outage of the middle third of a run hits as many requests at
+// every rate, and so does what a disturbance does from Span on.
+func TestSpan(t *testing.T) {
+	x := single(t, "constant") // 5,000 requests
+	x.OutagesOver = func(span time.Duration) []sim.Outage {
+		return []sim.Outage{{Worker: 0, From: mono.Time(span / 3), To: mono.Time(2 * span / 3)}}
+	}
+	x.Models[0].Model.QoS = 15 * ms
+	for _, rate := range []float64{10, 40, 80} {
+		r, err := sim.NewRunner(x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := r.Measure(rate, 1)
+		if err != nil || m.Share() < 0.66 || m.Share() > 0.67 {
+			t.Errorf("%v requests/s: %.4f within QoS, %v; want two thirds", rate, m.Share(), err)
+		}
+	}
+	x.OutagesOver = nil
+	x.Disturb = []sim.Disturbance{func(next sim.Serve, s sim.Setting) (sim.Serve, error) {
+		if want := 5000 * time.Second / 40; s.Span != want {
+			t.Errorf("span %v, want %v", s.Span, want)
+		}
+		return next, nil
+	}}
+	r, err := sim.NewRunner(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Measure(40, 1); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -59,7 +59,7 @@ func fifteen(tb testing.TB, policy string, requests int) sim.Experiment {
 // BenchmarkRequests simulates a pool of 15 workers at a high but possible
 // load.
 func BenchmarkRequests(b *testing.B) {
-	for _, policy := range []string{"fcfs", "least-load"} {
+	for _, policy := range []string{"fcfs", "least-load", "priced"} {
 		b.Run(policy, func(b *testing.B) {
 			const requests = 20_000
 			r, err := sim.NewRunner(fifteen(b, policy, requests))
@@ -81,22 +81,24 @@ func BenchmarkRequests(b *testing.B) {
 
 // TestAllocations holds that a run costs allocations for its set-up only.
 func TestAllocations(t *testing.T) {
-	count := func(requests int) float64 {
-		r, err := sim.NewRunner(fifteen(t, "least-load", requests))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return testing.AllocsPerRun(2, func() {
-			if _, err := r.Measure(500, 1); err != nil {
+	for _, policy := range []string{"least-load", "priced"} {
+		count := func(requests int) float64 {
+			r, err := sim.NewRunner(fifteen(t, policy, requests))
+			if err != nil {
 				t.Fatal(err)
 			}
-		})
+			return testing.AllocsPerRun(2, func() {
+				if _, err := r.Measure(500, 1); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+		short, long := count(1000), count(21_000)
+		if per := (long - short) / 20_000; per > 0.005 {
+			t.Errorf("%s: %v allocations for 1,000 requests, %v for 21,000: %.4f for each", policy, short, long, per)
+		}
+		t.Logf("%s: %v allocations for 1,000 requests, %v for 21,000", policy, short, long)
 	}
-	short, long := count(1000), count(21_000)
-	if per := (long - short) / 20_000; per > 0.005 {
-		t.Errorf("%v allocations for 1,000 requests, %v for 21,000: %.4f for each", short, long, per)
-	}
-	t.Logf("%v allocations for 1,000 requests, %v for 21,000", short, long)
 }
 
 func toDuration(ns float64) time.Duration { return time.Duration(ns) }

@@ -47,6 +47,10 @@ type Experiment struct {
 
 	Disturb []Disturbance // the first is next to the truth
 	Outages []Outage
+	// OutagesOver are further outages, of a run whose requests take span to
+	// come in the mean: so that they hit the same part of it at every rate.
+	// nil = none.
+	OutagesOver func(span time.Duration) []Outage
 
 	// Hopeless is the share of the requests ended so far which, once missed,
 	// ends a run early (after 2,000). 0 = 0.05; negative = never. It is not
@@ -64,6 +68,7 @@ type Runner struct {
 	steady   bool
 	driver   driver
 	arrivals []Arrival
+	span     time.Duration // see Setting
 	tooks    []time.Duration
 }
 
@@ -101,7 +106,7 @@ func NewRunner(x Experiment) (*Runner, error) {
 	}
 	r.shares[len(r.shares)-1] = 1
 	r.buildWorkers()
-	r.steady = x.Arrivals.Stationary() && len(x.Outages) == 0 && len(x.Disturb) == 0
+	r.steady = x.Arrivals.Stationary() && len(x.Outages) == 0 && x.OutagesOver == nil && len(x.Disturb) == 0
 	return r, nil
 }
 

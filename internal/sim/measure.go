@@ -182,6 +182,10 @@ func (r *Runner) draw(rate float64, seed uint64) error {
 	if err != nil {
 		return err
 	}
+	if rate == 0 {
+		rate = r.x.Arrivals.Rate()
+	}
+	r.span = time.Duration(min(float64(r.x.Requests)/rate*1e9, 1e17))
 	sizes, models := workload.Stream(seed, "sizes"), workload.Stream(seed, "models")
 	r.arrivals = r.arrivals[:0]
 	for range r.x.Requests {
@@ -228,19 +232,23 @@ func (r *Runner) config(seed uint64) (Config, error) {
 	cfg := Config{Core: core, Serve: FromTruth(x.Truth, r.workers, workload.Stream(seed, "service"))}
 	for i, d := range x.Disturb {
 		next, err := d(cfg.Serve, Setting{
-			Types: x.Types, Workers: r.workers, Rng: workload.Stream(seed, fmt.Sprintf("disturbance %d", i)),
+			Types: x.Types, Workers: r.workers, Rng: workload.Stream(seed, fmt.Sprintf("disturbance %d", i)), Span: r.span,
 		})
 		if err != nil {
 			return Config{}, err
 		}
 		cfg.Serve = next
 	}
-	if len(x.Outages) > 0 {
+	list := x.Outages
+	if x.OutagesOver != nil {
+		list = append(list[:len(list):len(list)], x.OutagesOver(r.span)...)
+	}
+	if len(list) > 0 {
 		var err error
-		if cfg.Changes, err = changes(x.Outages, len(r.workers)); err != nil {
+		if cfg.Changes, err = changes(list, len(r.workers)); err != nil {
 			return Config{}, err
 		}
-		cfg.Serve = outages(cfg.Serve, x.Outages)
+		cfg.Serve = outages(cfg.Serve, list)
 	}
 	return cfg, nil
 }

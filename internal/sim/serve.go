@@ -18,6 +18,9 @@ type Setting struct {
 	Types   []pool.InstanceType
 	Workers []pool.Worker
 	Rng     *rand.Rand // a stream of the disturbance's own
+	// Span is how long the run's requests take to come, in the mean: it lets a
+	// disturbance hit the same part of a run at every rate.
+	Span time.Duration
 }
 
 // Disturbance puts something between the truth and the execution: a wrapper

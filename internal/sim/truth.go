@@ -15,7 +15,8 @@ import (
 //
 // A batch takes a draw from the cell of its size, or from the next larger cell
 // where its own was not measured: conservative, and what KAIROS's and RIBBON's
-// simulators do. A batch beyond the largest cell takes a draw from that,
+// simulators do. Rows of a profile file may be far apart: there the draw is
+// scaled to the mean on the straight line between the two cells. A batch beyond the largest cell takes a draw from that,
 // scaled by (a + b·n) / (a + b·largest), where a + b·n is fitted to the cells'
 // means by least squares of the relative error.
 type Truth struct {
@@ -136,7 +137,13 @@ func (t *Truth) cell(n int) (*truthCell, float64) {
 		}
 	}
 	if lo < len(t.cells) {
-		return &t.cells[lo], 1
+		c := &t.cells[lo]
+		if lo == 0 || c.batch == n || len(c.took) > 0 || c.mean == 0 {
+			return c, 1
+		}
+		before := &t.cells[lo-1]
+		part := float64(n-before.batch) / float64(c.batch-before.batch)
+		return c, (before.mean + part*(c.mean-before.mean)) / c.mean
 	}
 	last := &t.cells[lo-1]
 	return last, (t.fixed + t.per*float64(n)) / (t.fixed + t.per*float64(last.batch))

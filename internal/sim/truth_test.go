@@ -12,6 +12,7 @@ import (
 
 	"motley/internal/pool"
 	"motley/internal/sim"
+	"motley/internal/workload"
 )
 
 // readData reads a file of samples, or skips the test.
@@ -216,5 +217,34 @@ func TestPublishedTables(t *testing.T) {
 		if checked < 500 || checked != len(cells) {
 			t.Errorf("%s: %d of %d cells are in the table", tc.dir, checked, len(cells))
 		}
+	}
+}
+
+// TestRowsFarApart: between two rows of a profile the mean lies on the line,
+// as in a profile that was seeded with them; samples are taken as they are.
+func TestRowsFarApart(t *testing.T) {
+	rows := []pool.Row{
+		{Model: "m", InstanceType: "t", Point: pool.Point{Batch: 100, Mean: 10 * ms, P99: 12 * ms}},
+		{Model: "m", InstanceType: "t", Point: pool.Point{Batch: 300, Mean: 30 * ms, P99: 36 * ms}},
+	}
+	truth, err := sim.TruthFromRows(rows, "m", "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, want := range map[int]time.Duration{50: 10 * ms, 100: 10 * ms, 150: 15 * ms, 200: 20 * ms, 300: 30 * ms} {
+		if got := truth.Mean(n); got != want {
+			t.Errorf("%d items: mean %v, want %v", n, got, want)
+		}
+		rng, sum := workload.Stream(1, "test"), time.Duration(0)
+		for range 1000 {
+			sum += truth.Draw(n, rng)
+		}
+		if off := float64(sum)/1000/float64(want) - 1; off < -0.01 || off > 0.01 {
+			t.Errorf("%d items: draws are off by %v in the mean", n, off)
+		}
+	}
+	cells := []sim.Cell{{Model: "m", InstanceType: "t", Batch: 100, Took: []time.Duration{10 * ms}}, {Model: "m", InstanceType: "t", Batch: 300, Took: []time.Duration{30 * ms}}}
+	if truth, err = sim.NewTruth(cells, "m", "t"); err != nil || truth.Mean(150) != 30*ms {
+		t.Errorf("samples: %v, %v; want those of the next larger batch", truth.Mean(150), err)
 	}
 }
