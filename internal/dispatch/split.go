@@ -27,8 +27,8 @@ type option struct {
 }
 
 // split plans the rows of a record that fits nowhere whole where they are
-// cheapest by the row. It reports whether all got a place; the plan is spoilt
-// if only some did.
+// cheapest by the row. It reports whether all got a place, or will; the plan is
+// spoilt if only some did.
 func (p *plan) split(m *model, slot uint32, avoid pool.WorkerID) bool {
 	r := &p.t.c.requests[slot]
 	bound := splitOver * p.lone(m, r)
@@ -38,6 +38,9 @@ func (p *plan) split(m *model, slot uint32, avoid pool.WorkerID) bool {
 	total := 0.0
 	for left := r.size; left > 0; {
 		best := p.cheapest(m, slot, left, avoid)
+		if best.rows == 0 && left < r.size && p.later(m, r, left, avoid) {
+			return true
+		}
 		total += best.cost * float64(best.rows)
 		if best.rows == 0 || bound > 0 && total > bound {
 			p.spoilt = p.spoilt || left < r.size
