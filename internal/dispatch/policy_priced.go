@@ -85,23 +85,16 @@ func (p *priced) Dispatch(t *Turn) {
 }
 
 // fill plans every waiting record that is not out. Where one finds no place in
-// time, the dearest so far is out; it reports whether the plan has to be made
+// time, the dearest in its way is out; it reports whether the plan has to be made
 // again without it.
 func (p *priced) fill(t *Turn) (again bool) {
-	dearest, most := none, 0.0
 	for _, slot := range p.order {
-		if p.isOut(slot) {
+		if p.isOut(slot) || p.plan.add(slot) {
 			continue
 		}
-		if v := p.value(t, slot); v > most {
-			dearest, most = slot, v
-		}
-		if p.plan.add(slot) {
-			continue
-		}
-		out := dearest
-		if out == none || p.o.NoShed || len(p.out) >= evictions {
-			out = slot
+		out := slot
+		if !p.o.NoShed && len(p.out) < evictions {
+			out = p.dearest(t, slot)
 		}
 		p.out = append(p.out, out)
 		for s := t.c.requests[out].next; s != out; s = t.c.requests[s].next {
@@ -110,14 +103,25 @@ func (p *priced) fill(t *Turn) (again bool) {
 		if out != slot || t.c.requests[out].next != out || p.plan.spoilt {
 			return true
 		}
-		dearest, most = none, 0
-		for _, s := range p.plan.placed {
-			if v := p.value(t, s); v > most {
-				dearest, most = s, v
-			}
-		}
 	}
 	return false
+}
+
+// dearest is the dearest record of those with a place in the plan and the one in
+// the slot, which has none. Models that share no worker with its own are not
+// in its way.
+func (p *priced) dearest(t *Turn, slot uint32) uint32 {
+	m := &t.c.models[t.c.requests[slot].model]
+	out, most := none, 0.0
+	for _, s := range p.plan.placed {
+		if v := p.value(t, s); v > most && m.meets[t.c.requests[s].model] {
+			out, most = s, v
+		}
+	}
+	if out == none || p.value(t, slot) > most {
+		return slot
+	}
+	return out
 }
 
 func (p *priced) isOut(slot uint32) bool {
@@ -137,7 +141,11 @@ func (p *priced) value(t *Turn, slot uint32) float64 {
 		return 0
 	}
 	if r.worthAt != p.prices.next {
-		r.worth, r.worthAt = p.plan.lone(&t.c.models[r.model], r), p.prices.next
+		m := &t.c.models[r.model]
+		r.worth, r.worthAt = p.plan.lone(m, r), p.prices.next
+		if r.worth == 0 {
+			r.worth = p.plan.pieces(m, r)
+		}
 	}
 	return r.worth + lowPriority*float64(r.entry.priority)
 }

@@ -108,6 +108,23 @@ func (p *plan) lone(m *model, r *request) float64 {
 	return least
 }
 
+// pieces is what the record costs in the largest batches there are, where those
+// are cheapest.
+func (p *plan) pieces(m *model, r *request) float64 {
+	least := 0.0
+	for i := range m.groups {
+		g := &m.groups[i]
+		if g.up == 0 {
+			continue
+		}
+		most := min(m.MaxBatch, g.maxItems)
+		if v := p.y[g.typ] * float64(g.profile.Mean(most)) * float64(r.size) / float64(most); least == 0 || v < least {
+			least = v
+		}
+	}
+	return least
+}
+
 // room is the largest batch, up to most items, that starts then and ends by
 // due.
 func room(m *model, g *group, start, due mono.Time, most int) int {
