@@ -50,7 +50,7 @@ func (p *prices) refresh(c *Core, o *PricedOptions) {
 		p.problem.Capacity = append(p.problem.Capacity, 0)
 	}
 	for i := range c.workers {
-		if w := &c.workers[i]; w.Allows(c.now) {
+		if w := &c.workers[i]; w.State == pool.Up { // breakers open and close too often for prices
 			p.problem.Capacity[w.Type] += float64(w.Concurrency)
 		}
 	}
@@ -66,7 +66,7 @@ func (p *prices) refresh(c *Core, o *PricedOptions) {
 		}
 		for b := range m.demand.bins {
 			if bin := &m.demand.bins[b]; bin.requests > 0 && m.demand.gap > 0 {
-				p.class(m, bin.mean(), bin.requests/m.demand.gap, !o.NoMerge)
+				p.class(m, bin.mean(), bin.requests/m.demand.gap, !o.NoMerge, c.Splits(m.id))
 			}
 		}
 	}
@@ -96,34 +96,49 @@ func (g *group) worthwhile(m *model) int {
 // share is how long the execution of a full batch may take.
 func (m *model) share() time.Duration { return time.Duration(pricesShare * float64(m.QoS)) }
 
-// class adds the requests of one size, unless no type serves them.
-func (p *prices) class(m *model, n int, share float64, merging bool) {
+// class adds the requests of one size, in parts where no type serves them whole,
+// unless none does in parts either.
+func (p *prices) class(m *model, n int, share float64, merging, splits bool) {
+	if !p.row(m, n, merging, false) && !(splits && p.row(m, n, merging, true)) {
+		return
+	}
+	p.problem.Share = append(p.problem.Share, share)
+}
+
+// row adds what requests of n items cost on each type, or reports that none
+// serves them.
+func (p *prices) row(m *model, n int, merging, apart bool) (served bool) {
 	from := len(p.problem.Cost)
-	served := false
 	for t := range p.problem.Capacity {
 		cost := math.Inf(1)
 		if j := m.byType[t]; j >= 0 && p.problem.Capacity[t] > 0 {
-			cost = m.groups[j].cost(m, n, merging)
+			cost = m.groups[j].cost(m, n, merging, apart)
 		}
 		served = served || cost < math.Inf(1)
 		p.problem.Cost = append(p.problem.Cost, cost)
 	}
 	if !served {
 		p.problem.Cost = p.problem.Cost[:from]
-		return
 	}
-	p.problem.Share = append(p.problem.Share, share)
+	return served
 }
 
 // cost is the time, in ns, that a request of n items takes from a worker of
-// the group: its share of a full batch where requests are merged. +Inf where
-// it would miss the QoS target.
-func (g *group) cost(m *model, n int, merging bool) float64 {
+// the group: its share of a full batch where requests are merged, full batches
+// where its rows run apart. +Inf where it would miss the QoS target.
+func (g *group) cost(m *model, n int, merging, apart bool) float64 {
+	most := min(m.MaxBatch, g.maxItems)
+	if apart {
+		if most < 1 || g.profile.Settled() && g.profile.Bound(1, m.Quantile) > m.QoS {
+			return math.Inf(1)
+		}
+		full := sizeWithin(g, most, m.share())
+		return max(1, float64(n)/float64(full)*float64(g.profile.Mean(full)))
+	}
 	if n > g.maxItems || g.profile.Settled() && g.profile.Bound(n, m.Quantile) > m.QoS {
 		return math.Inf(1)
 	}
 	lone := max(1, float64(g.profile.Mean(n)))
-	most := min(m.MaxBatch, g.maxItems)
 	if !merging || most <= n {
 		return lone
 	}
