@@ -199,7 +199,7 @@ func (c *Core) latestStart(m *model, r *request) mono.Time {
 			latest = at
 		}
 	}
-	if latest < 0 && m.up == 0 {
+	if latest < 0 && (m.up == 0 || m.coming > 0 && rows > m.largest()) {
 		return r.deadline // a worker may come up yet
 	}
 	return latest
