@@ -35,6 +35,8 @@ const (
 	// pricesLeast keeps a type that the program has too much of from being
 	// taken for free: of what it would be worth by its speed alone.
 	pricesLeast = 0.3
+	// pricesNone is how small a price is none, relative to the largest.
+	pricesNone = 1e-9
 )
 
 // refresh computes the prices again if it is time.
@@ -171,10 +173,9 @@ func (p *prices) solve(types int, bySpeed bool) {
 	}
 }
 
-// duals takes the prices of the fluid program, or reports that it has none. By
-// its speed alone a type is worth what the types that share its work are paid
-// for it; that keeps one that the program has too much of from being taken for
-// free.
+// duals takes the prices of the fluid program, or reports that it has none. A
+// type that the program has too much of has none there; it gets a share of what
+// those that have one are paid for its work.
 func (p *prices) duals(types int) bool {
 	p.problem.Hint = p.hint
 	s, err := p.solver.Solve(&p.problem)
@@ -182,22 +183,33 @@ func (p *prices) duals(types int) bool {
 		return false
 	}
 	p.hint = append(p.hint[:0], s.Price...)
+	least := pricesNone * slices.Max(s.Price)
 	for t := range p.y {
 		p.y[t] = s.Price[t]
-		if p.problem.Capacity[t] == 0 {
+		switch {
+		case p.problem.Capacity[t] == 0:
 			p.y[t] = 0
+		case p.y[t] <= least:
+			p.y[t] = pricesLeast * p.elsewhere(s.Price, t, least)
 		}
-		least := 0.0
-		for i := range p.problem.Share {
-			if c := p.problem.Cost[i*types+t]; c < math.Inf(1) {
-				if w := s.Worth[i] / c; least == 0 || w < least {
-					least = w
-				}
-			}
-		}
-		p.y[t] = max(p.y[t], pricesLeast*least)
 	}
 	return true
+}
+
+// elsewhere is what types with prices over least are paid for the work of type
+// t, where that is least; a price like theirs where none of them does any of it.
+func (p *prices) elsewhere(price []float64, t int, least float64) float64 {
+	types := len(price)
+	worth := slices.Max(price)
+	for i := range p.problem.Share {
+		row := p.problem.Cost[i*types : (i+1)*types]
+		for j, c := range row {
+			if price[j] > least && row[t] < math.Inf(1) {
+				worth = min(worth, price[j]*c/row[t])
+			}
+		}
+	}
+	return worth
 }
 
 // speed prices a type by how fast it is on all that is asked for, relative to
