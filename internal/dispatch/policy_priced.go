@@ -38,7 +38,9 @@ type priced struct {
 	prices prices
 	plan   plan
 	order  []uint32
-	out    []uint32
+	out    []uint32 // to be turned away
+	held   []uint32 // that find no place now
+	rounds int      // plans made in this step
 	picks  []uint32
 	latest []entry
 	rests  []rest
@@ -69,33 +71,35 @@ func (p *priced) Dispatch(t *Turn) {
 	if p.alone(t) {
 		p.byLatestStart(t)
 	}
-	p.out = p.out[:0]
-	for again := true; again; {
+	p.out, p.held, p.rounds = p.out[:0], p.held[:0], 0
+	for again := true; again; p.rounds++ {
 		p.plan.begin(t)
 		again = p.fill(t)
 	}
-	if !p.o.NoShed {
-		for _, slot := range p.out {
-			if r := &t.c.requests[slot]; r.state == queued {
-				t.reject(slot)
-			}
+	for _, slot := range p.out {
+		if r := &t.c.requests[slot]; r.state == queued {
+			t.reject(slot)
 		}
 	}
 	p.start(t)
 }
 
-// fill plans every waiting record that is not out. Where one finds no place in
-// time, the dearest in its way is out; it reports whether the plan has to be made
-// again without it.
+// fill plans every waiting record that is neither out nor held. Where one finds
+// no place in time, the dearest in its way is out; it reports whether the plan
+// has to be made again without it. After so many times the record itself is held.
 func (p *priced) fill(t *Turn) (again bool) {
 	for _, slot := range p.order {
-		if p.isOut(slot) || p.plan.add(slot) {
+		if slices.Contains(p.out, slot) || slices.Contains(p.held, slot) || p.plan.add(slot) {
 			continue
 		}
-		out := slot
-		if !p.o.NoShed && len(p.out) < evictions {
-			out = p.dearest(t, slot)
+		if p.o.NoShed || p.rounds >= evictions {
+			p.held = append(p.held, slot)
+			if p.plan.spoilt {
+				return true
+			}
+			continue
 		}
+		out := p.dearest(t, slot)
 		p.out = append(p.out, out)
 		for s := t.c.requests[out].next; s != out; s = t.c.requests[s].next {
 			p.out = append(p.out, s) // the parts of a request end together
@@ -122,15 +126,6 @@ func (p *priced) dearest(t *Turn, slot uint32) uint32 {
 		return slot
 	}
 	return out
-}
-
-func (p *priced) isOut(slot uint32) bool {
-	for _, s := range p.out {
-		if s == slot {
-			return true
-		}
-	}
-	return false
 }
 
 // value is what serving the request costs the fleet where it is cheapest; of a
