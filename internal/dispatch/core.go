@@ -61,7 +61,6 @@ type group struct {
 	workers  []pool.WorkerID
 	free     int // how many would take a batch now
 	up       int
-	target   int
 	maxItems int       // the most that any up worker takes in one execution
 	flying   int       // batches of the model that its workers run
 	tried    mono.Time // when the last one started
