@@ -80,7 +80,9 @@ func (c *Core) cut(slot uint32, n int) {
 	r.next = s
 	c.models[r.model].queue.items -= rest.size
 	r.size = n
-	c.enqueue(s)
+	// Not before the whole had its last call: estimates may have become worse in
+	// this very step, and the present plan is made with them.
+	c.wait(s, max(c.callAt(&c.models[r.model], rest), c.timers.heap[r.timer].at))
 }
 
 // forget takes every part of a request out of queues and executions and lets
