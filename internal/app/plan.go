@@ -299,7 +299,7 @@ func (s *study) verify(trials []planner.Trial) ([]float64, error) {
 	rates := make([]float64, len(trials))
 	for i, t := range trials {
 		if errs[i] != nil {
-			return nil, fmt.Errorf("cannot plan: cannot simulate %s: %w", s.mixText(onDemand(t.Mix)), errs[i])
+			return nil, fmt.Errorf("cannot plan: cannot simulate %s: %w", planner.MixText(s.types, onDemand(t.Mix)), errs[i])
 		}
 		rates[i] = allowed[i].Rate
 		s.measured[mixKey(t.Mix)] = allowed[i]
@@ -413,24 +413,4 @@ func onDemand(mix []int) []planner.Count {
 	return all
 }
 
-// mixText writes a mix as TYPE=COUNT,…, of spot instances TYPE:spot=COUNT.
-func (s *study) mixText(mix []planner.Count) string {
-	var parts []string
-	for i, c := range mix {
-		if c.OnDemand > 0 {
-			parts = append(parts, fmt.Sprintf("%s=%d", s.types[i].Name, c.OnDemand))
-		}
-		if c.Spot > 0 {
-			parts = append(parts, fmt.Sprintf("%s:spot=%d", s.types[i].Name, c.Spot))
-		}
-	}
-	return strings.Join(parts, ",")
-}
-
-func toMS(d time.Duration) float64 { return rounded(float64(d)/1e6, 6) }
-
-// rounded keeps so many digits after the point.
-func rounded(v float64, digits int) float64 {
-	p := math.Pow10(digits)
-	return math.Round(v*p) / p
-}
+func toMS(d time.Duration) float64 { return planner.Round(float64(d)/1e6, 6) }

@@ -60,14 +60,14 @@ func TestPlanReport(t *testing.T) {
 	for _, want := range []string{
 		`^The most requests within 2\.5 USD/h\n`,
 		`wnd: 100 % of the requests, 25ms for 99 % of them, sizes kairos`,
-		`place +mix +USD/h +requests/s +estimate`,
-		`\n1 +\S+=\d\S* +[012]\.\d+ +\d`,
+		`place +mix +USD/h +requests/s +as +estimate +bound: one by one`,
+		`\n1 +\S+=\d\S* +[012]\.\d+ +\d\S* +measured +\d`,
 		`\nnow +g4dn\.xlarge=2,r5n\.large=4,c5n\.2xlarge=1 +2\.08 +\d`,
 		`\n\d+ × g4dn\.xlarge serve \d\S* % of wnd \(\d+ to \d+ items, in batches of up to \d+\), busy 100 % of the time\. One more would add \d`,
 		`\nAdd next: one \S+ \(0\.\d+ USD/h\), for about \d\S* requests/s more\.`,
 		`\nA further USD per hour would buy about \d\S* requests/s\.`,
 		`\nThe current pool costs 2\.08 USD/h and carries \d\S* requests/s: place \d+ of 126\. The best carries \d\S* times`,
-		`\nRanked 126 mixes \(all that nothing can be added to, and the current one\) and simulated 20,`,
+		`\nRanked 126 mixes \(all that nothing can be added to, and the current one\) and measured 20,`,
 	} {
 		if !regexp.MustCompile(want).MatchString(text) {
 			t.Errorf("the report does not say %s:\n%s", want, text)
@@ -90,6 +90,9 @@ func records(t *testing.T, text string) []planRecord {
 	in.DisallowUnknownFields()
 	if err := in.Decode(&all); err != nil || in.More() || len(all) < 2 {
 		t.Fatalf("not one array of records (%v):\n%s", err, text)
+	}
+	if all[0].Why == nil || all[1].Why != nil {
+		t.Fatalf("reasons are given with the best:\n%s", text)
 	}
 	return all
 }
@@ -119,10 +122,10 @@ func TestPlanJSON(t *testing.T) {
 	if best.Role != "best" || best.Rank != 1 || best.CostUSDH > 1.5 || best.QoSMS != 25 || best.Percentile != 99 || best.Model != "wnd" {
 		t.Errorf("best: %+v", best)
 	}
-	if best.QoSOK < 0.99 || best.P99MS > 25 || best.RateQPS != best.AllowableQPS || best.AllowableQPS > best.Bounds.Merged {
+	if best.QoSOK < 0.99 || best.P99MS > 25 || best.AllowableQPS == nil || best.RateQPS != *best.AllowableQPS || best.RateQPS > best.Bounds.Merged {
 		t.Errorf("best: %+v", best)
 	}
-	if len(best.Uses) == 0 || best.Next == nil || best.QPSPerUSD <= 0 || best.RelaxedQPS < best.EstimateQPS {
+	if len(best.Why.Uses) == 0 || best.Why.Next == nil || best.Why.QPSPerUSDH <= 0 || best.Why.RelaxedQPS < best.EstimateQPS {
 		t.Errorf("best has no reasons: %+v", best)
 	}
 	if current.Role != "current" || current.Mix != "g4dn.xlarge=2,r5n.large=4,c5n.2xlarge=1" || current.CostUSDH != 2.08 {
@@ -136,7 +139,7 @@ func TestPlanRate(t *testing.T) {
 		t.Fatal(err)
 	}
 	best := records(t, text)[0]
-	if best.AllowableQPS < 200 || best.CostUSDH > 2 || best.Headroom == nil || *best.Headroom < 0 || best.RequiredQPS != 200 {
+	if best.GoodputQPS < 200 || best.CostUSDH > 2 || best.Why.Headroom == nil || *best.Why.Headroom < 0 || best.Why.RequiredQPS != 200 {
 		t.Errorf("%+v", best)
 	}
 	text, err = run(hetero(t), PlanOptions{Rate: 200})
@@ -204,7 +207,7 @@ func TestPlanTwoModels(t *testing.T) {
 		best.Models[0].QoSOK < 0.99 || best.Models[1].QoSOK < 0.95 {
 		t.Errorf("%+v", best)
 	}
-	if best.BudgetUSDH != 1.052 || best.CostUSDH > 1.052 || !strings.Contains(best.Mix, "r5n.large:spot=") {
+	if best.Why.BudgetUSDH != 1.052 || best.CostUSDH > 1.052 || !strings.Contains(best.Mix, "r5n.large:spot=") {
 		t.Errorf("the budget is that of the pool, and spot instances pay: %+v", best)
 	}
 	text, err = planned(t, twoModels, PlanOptions{})
@@ -250,7 +253,7 @@ plan: {budget: 1, learned: %q, demand: [{model: wnd, sizes: kairos}]}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if best := records(t, out)[0]; best.AllowableQPS <= 0 || best.CostUSDH > 1 {
+	if best := records(t, out)[0]; best.GoodputQPS <= 0 || best.CostUSDH > 1 {
 		t.Errorf("%+v", best)
 	}
 	if err := os.WriteFile(name, saved.Bytes()[:saved.Len()/2], 0o600); err != nil {

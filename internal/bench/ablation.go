@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"motley/internal/dispatch"
+	"motley/internal/planner"
 )
 
 // ingredients are what the priced policy is made of, and how each is switched;
@@ -72,7 +73,7 @@ func (c *Ablation) Run(out Output) error {
 	}
 	for i := range rows {
 		if full := rows[i-i%each].RateQPS; full > 0 {
-			rows[i].Lost = round(1-rows[i].RateQPS/full, 4)
+			rows[i].Lost = planner.Round(1-rows[i].RateQPS/full, 4)
 		}
 	}
 	if out.JSON {

@@ -34,7 +34,7 @@ func (s *Setup) problem() (*planner.Problem, error) {
 
 // bounds are those of the mix. Where it cannot answer every size in one piece
 // within QoS, those that suppose that are 0.
-func (s *Setup) bounds(counts []int) (*Bounds, error) {
+func (s *Setup) bounds(counts []int) (*planner.Bounds, error) {
 	p, err := s.problem()
 	if err != nil {
 		return nil, err
@@ -43,17 +43,13 @@ func (s *Setup) bounds(counts []int) (*Bounds, error) {
 	return boundsOf(p, counts)
 }
 
-func boundsOf(p *planner.Problem, counts []int) (*Bounds, error) {
+func boundsOf(p *planner.Problem, counts []int) (*planner.Bounds, error) {
 	b, err := planner.BoundsOf(p, counts)
 	if err != nil {
 		return nil, err
 	}
-	r := reported(b)
-	return &r, nil
-}
-
-func reported(b planner.Bounds) Bounds {
-	return Bounds{KairosUB: round(b.Kairos, 4), LP: round(b.LP, 4), LPShed: round(b.Shed, 4), Batching: round(b.Batching, 4)}
+	b = b.Round()
+	return &b, nil
 }
 
 // finals is how many of the planner's candidates are measured closely.

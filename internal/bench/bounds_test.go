@@ -44,13 +44,13 @@ func TestBoundsKnown(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				for _, p := range [][2]float64{{b.KairosUB, c.ub}, {b.LP, c.lp}, {b.Batching, c.batching}} {
+				for _, p := range [][2]float64{{b.Kairos, c.ub}, {b.LP, c.lp}, {b.Batching, c.batching}} {
 					if off := p[0]/p[1] - 1; math.Abs(off) > slack {
 						t.Errorf("%s on %v: %.5g, want %.5g", c.model, c.counts, p[0], p[1])
 					}
 				}
-				if b.LPShed < b.LP {
-					t.Errorf("%s on %v: shedding lowers the bound from %v to %v", c.model, c.counts, b.LP, b.LPShed)
+				if b.Shed < b.LP {
+					t.Errorf("%s on %v: shedding lowers the bound from %v to %v", c.model, c.counts, b.LP, b.Shed)
 				}
 			}
 		}
@@ -75,7 +75,7 @@ func TestBoundsKnown(t *testing.T) {
 func TestBoundsInParts(t *testing.T) {
 	a := tinyArena(t, "wnd")
 	b, err := a.measure.bounds([]int{0, 0, 9, 0})
-	if err != nil || b.KairosUB != 0 || b.LP != 0 || b.LPShed != 0 || b.Batching < 500 || b.Batching > 1500 {
+	if err != nil || b.Kairos != 0 || b.LP != 0 || b.Shed != 0 || b.Batching < 500 || b.Batching > 1500 {
 		t.Errorf("%+v, %v", b, err)
 	}
 }

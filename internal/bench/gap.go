@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"motley/internal/planner"
 	"motley/internal/pool"
 	"motley/internal/sim"
 	"motley/internal/workload"
@@ -163,7 +164,7 @@ func (c *Gap) Run(out Output) error {
 		return err
 	}
 	for i := range rows {
-		rows[i].Gained = round(rows[i].OfBound-rows[i-i%each].OfBound, 4)
+		rows[i].Gained = planner.Round(rows[i].OfBound-rows[i-i%each].OfBound, 4)
 	}
 	if out.JSON {
 		return writeJSON(out.Stdout, rows)
@@ -191,7 +192,7 @@ func (a *arena) foresee(e entry, o oracle) (Loss, error) {
 	}
 	l := Loss{Oracle: o.name, Record: s.record(counts, e.v, allowed.At, allowed.Rate)}
 	l.Bounds = bound
-	l.OfBound = round(allowed.Rate/per/bound.Batching, 4)
+	l.OfBound = planner.Round(allowed.Rate/per/bound.Batching, 4)
 	return l, nil
 }
 
@@ -206,7 +207,7 @@ func (a *arena) account(e entry) (Loss, error) {
 	if l.Bounds, err = a.boundsOf(e.counts); err != nil {
 		return Loss{}, err
 	}
-	l.OfBound = round(allowed.Rate/l.Bounds.Batching, 4)
+	l.OfBound = planner.Round(allowed.Rate/l.Bounds.Batching, 4)
 	b := newBooks(&s)
 	s.Disturb = append(s.Disturb[:len(s.Disturb):len(s.Disturb)], b.keep)
 	r, err := s.runner(e.counts, e.v)
@@ -274,13 +275,13 @@ func (b *books) close(counts []int, seconds, offered float64) Account {
 			continue
 		}
 		idle := float64(n)*seconds - b.busy[t]
-		a.IdleByType[t] = round(idle/(float64(n)*seconds), 4)
+		a.IdleByType[t] = planner.Round(idle/(float64(n)*seconds), 4)
 		a.Idle += idle / b.unit[t] / total
 		a.SmallBatches += (b.spent[t]/b.unit[t] - b.items[t]) / total
 		a.Draws += (b.busy[t] - b.spent[t]) / b.unit[t] / total
 	}
 	a.Shed = (offered*seconds - items) / total
-	a.Idle, a.SmallBatches, a.Draws, a.Shed = round(a.Idle, 4), round(a.SmallBatches, 4), round(a.Draws, 4), round(a.Shed, 4)
+	a.Idle, a.SmallBatches, a.Draws, a.Shed = planner.Round(a.Idle, 4), planner.Round(a.SmallBatches, 4), planner.Round(a.Draws, 4), planner.Round(a.Shed, 4)
 	return a
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"motley/internal/planner"
 )
 
 // Kairos is the command `bench suite kairos`.
@@ -127,16 +129,16 @@ func (a *arena) stand(k contender) (Standing, error) {
 		}
 	}
 	row.HighestBatching = a.highest()
-	row.OfHighest = round(row.RateQPS/row.HighestBatching, 4)
+	row.OfHighest = planner.Round(row.RateQPS/row.HighestBatching, 4)
 	if ref := referenceOf(k.name, row.Arrivals, row.Model); ref > 0 {
-		off := round(row.RateQPS/ref-1, 4)
+		off := planner.Round(row.RateQPS/ref-1, 4)
 		row.Reference, row.Deviation = &ref, &off
 	}
 	return row, nil
 }
 
 // boundsOf are the bounds of a mix, of the space or not.
-func (a *arena) boundsOf(counts []int) (*Bounds, error) {
+func (a *arena) boundsOf(counts []int) (*planner.Bounds, error) {
 	for i := range a.mixes {
 		if sameMix(a.mixes[i], counts) {
 			return &a.bounds[i], nil
@@ -152,7 +154,7 @@ func compare(rows []Standing) {
 			continue
 		}
 		for i := range rows {
-			rows[i].OverKairos = round(rows[i].RateQPS/r.RateQPS, 4)
+			rows[i].OverKairos = planner.Round(rows[i].RateQPS/r.RateQPS, 4)
 		}
 	}
 }
@@ -169,7 +171,7 @@ func (a *arena) print(w io.Writer, rows []Standing) error {
 		}
 		bounds := "-\t-\t-\t-"
 		if b := r.Bounds; b != nil {
-			bounds = fmt.Sprintf("%.5g\t%.5g\t%.5g\t%.5g", b.KairosUB, b.LP, b.LPShed, b.Batching)
+			bounds = fmt.Sprintf("%.5g\t%.5g\t%.5g\t%.5g", b.Kairos, b.LP, b.Shed, b.Batching)
 		}
 		fmt.Fprintf(t, "%s\t%s\t%.3f\t%.5g\t%.3f\t%.3f\t%s\t%s\t%.4g\t%s\t\n", r.Contender, a.space.short(r.Mix), r.CostUSDH,
 			r.RateQPS, r.OverKairos, r.OfHighest, ref, off, r.P99MS, bounds)

@@ -20,60 +20,12 @@ type Plan struct {
 
 // PlanRecord is a mix as `bench plan -json` prints it, best first.
 type PlanRecord struct {
-	Place      int     `json:"place"`
 	Model      string  `json:"model"`
-	Mix        string  `json:"mix"`
 	Policy     string  `json:"policy"`
 	Arrivals   string  `json:"arrivals"`
 	QoSMS      float64 `json:"qos_ms"`
 	Percentile float64 `json:"percentile"`
-	// AllowableQPS is what was measured; null where nothing was.
-	AllowableQPS *float64 `json:"allowable_qps"`
-	GoodputQPS   float64  `json:"goodput_qps"`  // expected: measured or estimated
-	EstimateQPS  float64  `json:"estimate_qps"` // the planner's
-	CostUSDH     float64  `json:"cost_usd_h"`
-	Bounds       Bounds   `json:"bounds"`
-	// Why is given with the best.
-	Why *Why `json:"why,omitempty"`
-}
-
-// Why is what a plan says of its best mix.
-type Why struct {
-	Uses       []UseRecord `json:"uses"`
-	Next       *NextRecord `json:"next"` // null: nothing may be added
-	PerUSD     float64     `json:"qps_per_usd_h"`
-	RelaxedQPS float64     `json:"relaxed_qps"`
-	Headroom   float64     `json:"headroom"` // over -rate, relative to it; 0 without
-	Examined   int         `json:"examined"`
-	Measured   int         `json:"measured"`
-	Exhaustive bool        `json:"exhaustive"`
-}
-
-// UseRecord is what an instance type is for: see planner.Use.
-type UseRecord struct {
-	InstanceType string       `json:"instance_type"`
-	Instances    float64      `json:"instances"`
-	Requests     float64      `json:"requests_share"`
-	Work         float64      `json:"work_share"`
-	Utilisation  float64      `json:"utilisation"`
-	ValueQPS     float64      `json:"value_qps"`
-	PerUSD       float64      `json:"qps_per_usd_h"`
-	Sizes        []SpanRecord `json:"sizes"`
-}
-
-// SpanRecord are sizes in items: see planner.Span.
-type SpanRecord struct {
-	From  int     `json:"from"`
-	To    int     `json:"to"`
-	Share float64 `json:"share"`
-	Batch int     `json:"batch"`
-}
-
-// NextRecord is one instance more.
-type NextRecord struct {
-	InstanceType string  `json:"instance_type"`
-	CostUSDH     float64 `json:"cost_usd_h"`
-	AddsQPS      float64 `json:"adds_qps"`
+	planner.Record
 }
 
 // Run carries the command out.
@@ -122,7 +74,7 @@ func (c *Plan) Run(out Output) error {
 	if out.JSON {
 		return writeJSON(out.Stdout, planRecords(s, v, p, &plan))
 	}
-	if _, err := fmt.Fprintf(out.Stdout, "%s, %v for %g %% of the requests; arrivals %s, sizes %s; mixes simulated under %s, %d requests × %d seeds at most\n",
+	if _, err := fmt.Fprintf(out.Stdout, "%s, %v for %g %% of the requests; arrivals %s, sizes %s; measured by simulation under %s, with %d requests × %d seeds at most\n\n",
 		s.Model.Name, s.Model.QoS, 100*s.Model.Quantile, s.Arrivals, s.Sizes, v.Name, s.Requests, len(s.Seeds)); err != nil {
 		return err
 	}
@@ -146,6 +98,7 @@ func (c *Plan) problem(s *Setup, v Variant, limits Mix) (*planner.Problem, error
 	if v.Alone {
 		p.Models[0].MaxBatch = 1
 	}
+	p.Models[0].Split = !v.Alone && v.New(0).Traits().Splits
 	p.Budget, p.Rate, p.Candidates, p.Finals, p.Verify = c.Budget, c.Rate, c.Candidates, finals, s.verify(v)
 	for i := range p.Types {
 		if k := slices.Index(limits.Types, p.Types[i].Name); k >= 0 {
@@ -190,36 +143,12 @@ func parseLimits(text string) (Mix, error) {
 }
 
 func planRecords(s *Setup, v Variant, p *planner.Problem, plan *planner.Plan) []PlanRecord {
-	all := append([]planner.Candidate{plan.Best}, plan.Others...)
-	records := make([]PlanRecord, len(all))
-	for i, c := range all {
-		records[i] = PlanRecord{
-			Place: i + 1, Model: s.Model.Name, Mix: planner.MixText(p, c.Mix), Policy: v.Name, Arrivals: s.Arrivals.String(),
-			QoSMS: toMS(s.Model.QoS), Percentile: round(100*s.Model.Quantile, 6), GoodputQPS: round(c.Goodput, 4),
-			EstimateQPS: round(c.Estimate, 4), CostUSDH: round(c.USDPerHour, 6), Bounds: reported(c.Bounds),
-		}
-		if c.Verified {
-			allowed := round(c.Goodput, 4)
-			records[i].AllowableQPS = &allowed
-		}
+	var records []PlanRecord
+	for _, r := range plan.Records(p) {
+		records = append(records, PlanRecord{
+			Model: s.Model.Name, Policy: v.Name, Arrivals: s.Arrivals.String(),
+			QoSMS: toMS(s.Model.QoS), Percentile: planner.Round(100*s.Model.Quantile, 6), Record: r,
+		})
 	}
-	why := &Why{
-		Uses: []UseRecord{}, PerUSD: round(plan.PerUSD, 4), RelaxedQPS: round(plan.Relaxed, 4), Headroom: round(plan.Headroom, 6),
-		Examined: plan.Examined, Measured: plan.Measured, Exhaustive: plan.Exhaustive,
-	}
-	for _, u := range plan.Uses {
-		r := UseRecord{
-			InstanceType: p.Types[u.Type].Name, Instances: round(u.Instances, 4), Requests: round(u.Requests, 6), Work: round(u.Work, 6),
-			Utilisation: round(u.Utilisation, 6), ValueQPS: round(u.Value, 4), PerUSD: round(u.PerUSD, 4), Sizes: []SpanRecord{},
-		}
-		for _, m := range u.Models {
-			r.Sizes = append(r.Sizes, SpanRecord{m.From, m.To, round(m.Share, 6), m.Batch})
-		}
-		why.Uses = append(why.Uses, r)
-	}
-	if n := plan.Next; n.Type >= 0 {
-		why.Next = &NextRecord{p.Types[n.Type].Name, round(n.USDPerHour, 6), round(n.Adds, 4)}
-	}
-	records[0].Why = why
 	return records
 }

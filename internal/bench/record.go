@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"motley/internal/planner"
 	"motley/internal/sim"
 )
 
@@ -27,10 +28,10 @@ type Record struct {
 	AllowableQPS *float64 `json:"allowable_qps"`
 	// P50MS and P99MS are of the time from arrival to answer, of those that were
 	// answered; the largest of all seeds.
-	P50MS    float64 `json:"p50_ms"`
-	P99MS    float64 `json:"p99_ms"`
-	CostUSDH float64 `json:"cost_usd_h"`
-	Bounds   *Bounds `json:"bounds"` // null where there are none
+	P50MS    float64         `json:"p50_ms"`
+	P99MS    float64         `json:"p99_ms"`
+	CostUSDH float64         `json:"cost_usd_h"`
+	Bounds   *planner.Bounds `json:"bounds"` // null where there are none
 
 	GoodputQPS float64 `json:"goodput_qps"`
 	Busy       float64 `json:"busy"` // share of the workers' time
@@ -41,42 +42,27 @@ type Record struct {
 	GivenUp    int     `json:"given_up"`
 }
 
-// Bounds are what no dispatcher of the mix exceeds, in requests/s, each under
-// its own assumptions (docs/results.md).
-type Bounds struct {
-	KairosUB float64 `json:"kairos_ub"`
-	LP       float64 `json:"lp"`
-	LPShed   float64 `json:"lp_shed"`
-	Batching float64 `json:"batching"`
-}
-
 // record is the outcome of an experiment. m is the measurement, allowed the
 // allowable throughput or NaN.
 func (s *Setup) record(counts []int, v Variant, m sim.Measurement, allowed float64) Record {
 	r := Record{
 		Model: s.Model.Name, Mix: mixText(s.Types, counts), Policy: v.Name, Arrivals: s.Arrivals.String(),
-		QoSMS: toMS(s.Model.QoS), Percentile: round(100*s.Model.Quantile, 6), RateQPS: round(m.Rate, 4),
-		P50MS: toMS(m.P50), P99MS: toMS(m.P99), CostUSDH: round(cost(s.Types, counts), 6),
-		GoodputQPS: round(m.Goodput, 4), Busy: round(m.Busy, 6), Requests: s.Requests, Seeds: len(s.Seeds),
+		QoSMS: toMS(s.Model.QoS), Percentile: planner.Round(100*s.Model.Quantile, 6), RateQPS: planner.Round(m.Rate, 4),
+		P50MS: toMS(m.P50), P99MS: toMS(m.P99), CostUSDH: planner.Round(cost(s.Types, counts), 6),
+		GoodputQPS: planner.Round(m.Goodput, 4), Busy: planner.Round(m.Busy, 6), Requests: s.Requests, Seeds: len(s.Seeds),
 		Late: m.Late, Rejected: m.Rejected, GivenUp: m.GivenUp,
 	}
 	if m.Requests > 0 {
-		r.QoSOK = round(m.Share(), 6)
+		r.QoSOK = planner.Round(m.Share(), 6)
 	}
 	if !math.IsNaN(allowed) {
-		allowed = round(allowed, 4)
+		allowed = planner.Round(allowed, 4)
 		r.AllowableQPS = &allowed
 	}
 	return r
 }
 
-func toMS(d time.Duration) float64 { return round(float64(d)/1e6, 6) }
-
-// round keeps so many digits after the point, so that JSON is short.
-func round(v float64, digits int) float64 {
-	p := math.Pow10(digits)
-	return math.Round(v*p) / p
-}
+func toMS(d time.Duration) float64 { return planner.Round(float64(d)/1e6, 6) }
 
 // writeJSON writes one array, a record per line.
 func writeJSON[T any](w io.Writer, records []T) error {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"motley/internal/dispatch"
+	"motley/internal/planner"
 	"motley/internal/pool"
 	"motley/internal/sim"
 	"motley/internal/workload"
@@ -202,8 +203,8 @@ func (l *lookup) replay(data *Data, seed uint64) (Cell, error) {
 		return Cell{}, err
 	}
 	m, err := r.Measure(1/ribbonModels[k].gap.Seconds(), seed)
-	got := round(100*m.Share(), 4)
-	return Cell{Model: l.model, Mix: mixText(s.Types, l.counts[:]), Table: l.within, Simulated: got, Off: round(got-l.within, 4)}, err
+	got := planner.Round(100*m.Share(), 4)
+	return Cell{Model: l.model, Mix: mixText(s.Types, l.counts[:]), Table: l.within, Simulated: got, Off: planner.Round(got-l.within, 4)}, err
 }
 
 // offs is how far a replay is off, in points.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"math"
 	"text/tabwriter"
+
+	"motley/internal/planner"
 )
 
 // Robust is the command `bench suite robust`: what is left of Motley's
@@ -146,10 +148,10 @@ func advantages(rows []Endured, troubles, each int) {
 		if r.RateQPS == 0 {
 			continue
 		}
-		advantage := round(rows[i-i%each].RateQPS/r.RateQPS, 4)
+		advantage := planner.Round(rows[i-i%each].RateQPS/r.RateQPS, 4)
 		r.Advantage = &advantage
 		if calm := rows[i-i%(troubles*each)+i%each].Advantage; calm != nil && *calm > 0 {
-			kept := round(advantage / *calm, 4)
+			kept := planner.Round(advantage / *calm, 4)
 			r.Kept = &kept
 		}
 	}
@@ -170,10 +172,10 @@ func ownAdvantages(rows []Endured, troubles, each int) {
 				if other.RateQPS == 0 {
 					continue
 				}
-				advantage := round(own.RateQPS/other.RateQPS, 4)
+				advantage := planner.Round(own.RateQPS/other.RateQPS, 4)
 				r.AdvantageOwn = &advantage
 				if calm := rows[from+k].AdvantageOwn; calm != nil && *calm > 0 {
-					kept := round(advantage / *calm, 4)
+					kept := planner.Round(advantage / *calm, 4)
 					r.KeptOwn = &kept
 				}
 			}
@@ -284,7 +286,7 @@ func (c *Robust) compareRates(arenas []*arena, mixes [][]entry, progress *Progre
 					return err
 				}
 			}
-			behind := round(100*(rows[1].QoSOK-rows[0].QoSOK), 4)
+			behind := planner.Round(100*(rows[1].QoSOK-rows[0].QoSOK), 4)
 			rows[1].Behind = &behind
 			groups[i] = append(groups[i], rows[0], rows[1])
 		}

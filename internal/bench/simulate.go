@@ -213,6 +213,6 @@ func (s *Setup) print(w io.Writer, counts []int, records []Record) error {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "bounds, requests/s: one by one %.5g (KAIROS's estimate %.5g), %.3g %% of them shed %.5g; batched %.5g\n",
-		b.LP, b.KairosUB, 100*(1-s.Model.Quantile), b.LPShed, b.Batching)
+		b.LP, b.Kairos, 100*(1-s.Model.Quantile), b.Shed, b.Batching)
 	return err
 }

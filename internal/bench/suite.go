@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"motley/internal/dispatch"
+	"motley/internal/planner"
 	"motley/internal/pool"
 	"motley/internal/workload"
 )
@@ -95,10 +96,10 @@ func (s *Suite) models() ([]string, error) {
 type arena struct {
 	measure, choose *Setup // the same but for requests and seeds
 	space           space
-	mixes           [][]int  // all of the space
-	bounds          []Bounds // of each
-	byUB, byBatch   []int    // their order by KairosUB and by Batching, highest first
-	candidates      int      // see scale
+	mixes           [][]int          // all of the space
+	bounds          []planner.Bounds // of each
+	byUB, byBatch   []int            // their order by KairosUB and by Batching, highest first
+	candidates      int              // see scale
 }
 
 // arenas sets up every model under every law of arrivals, models first.
@@ -158,8 +159,8 @@ func (s *Suite) arena(data *Data, model, law string) (*arena, error) {
 		}
 		a.bounds = append(a.bounds, *b)
 	}
-	a.byUB = order(a.bounds, func(b *Bounds) float64 { return b.KairosUB })
-	a.byBatch = order(a.bounds, func(b *Bounds) float64 { return b.Batching })
+	a.byUB = order(a.bounds, func(b *planner.Bounds) float64 { return b.Kairos })
+	a.byBatch = order(a.bounds, func(b *planner.Bounds) float64 { return b.Batching })
 	return a, nil
 }
 

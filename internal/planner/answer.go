@@ -137,6 +137,9 @@ func (s *solver) use(j int, n, work float64, sol *fluid.Solution) Use {
 				span.From = c.from
 			}
 			span.To = c.to
+			if span.InParts == 0 {
+				span.InParts = t.parts[i*t.types+j]
+			}
 			span.Share += f * c.share / t.models[m]
 			u.Requests += f * c.share
 			r := &t.runs[m*t.types+j]

@@ -85,9 +85,15 @@ func (e *estimator) rateOf(instances []float64) float64 {
 }
 
 // batching is Σ_j N_j / min_B(l_j(B)/B) / E[items] for one model. Several
-// models share the types in whichever way is best.
+// models share the types in whichever way is best. It does not apply where
+// requests run whole that are larger than any batch that is merged.
 func (e *estimator) batching(instances []float64) float64 {
 	t := e.t
+	for i := range t.p.Models {
+		if m := &t.p.Models[i]; !m.Split && maxBatch(m) < m.Sizes[len(m.Sizes)-1] {
+			return 0
+		}
+	}
 	if len(t.models) == 1 {
 		sum := 0.0
 		for j, n := range instances {

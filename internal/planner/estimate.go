@@ -69,7 +69,7 @@ func (e *estimator) solve(instances []float64) *fluid.Solution {
 		e.fluid.Capacity[j] = n
 		some = some || n > 0
 	}
-	if !some {
+	if !some || !e.t.joins(instances) {
 		return nil
 	}
 	e.fluid.Hint = e.hint

@@ -132,21 +132,22 @@ func (c Count) Total() int { return c.OnDemand + c.Spot }
 type Bounds struct {
 	// Kairos is the upper bound of KAIROS (HPDC'23), for one model. In spite of
 	// its name it is an estimate: it can lie below LP.
-	Kairos float64
+	Kairos float64 `json:"kairos_ub"`
 	// LP bounds every dispatcher that runs requests one by one and answers all
 	// of them within QoS in the mean; Shed one that may sacrifice the share that
 	// the quantile allows, of the dearest requests.
-	LP, Shed float64
+	LP   float64 `json:"lp"`
+	Shed float64 `json:"lp_shed"`
 	// Batching bounds every dispatcher that merges requests and answers all of
 	// them: each item at the best cost per item of any batch whose mean is
 	// within QoS. For several models it is that of the fluid program over whole
 	// models.
-	Batching float64
+	Batching float64 `json:"batching"`
 	// Merged is tighter where some type cannot take every size, and looser in
 	// that it may sacrifice the share that the quantile allows: each item at
 	// the best cost per item of its type, requests only where their size fits,
 	// the dearest left out.
-	Merged float64
+	Merged float64 `json:"merged"`
 }
 
 // Candidate is a mix with what is known of it.
@@ -213,9 +214,12 @@ type Use struct {
 // Span is the sizes of a model that a type serves.
 type Span struct {
 	Model    int
-	From, To int     // items
-	Share    float64 // of the model's requests
-	Batch    int     // items of the batch that the estimate reckons with
+	From, To int // items
+	// InParts is the least of these that the type cannot run whole within QoS:
+	// from it on the rows of a request run apart. 0 = none.
+	InParts int
+	Share   float64 // of the model's requests
+	Batch   int     // items of the batch that the estimate reckons with
 }
 
 // Step is one instance more.

@@ -51,9 +51,14 @@ type table struct {
 	// lone is what a class costs alone in seconds, +Inf where its mean is over
 	// QoS; safe the same, +Inf where its bound is, unless it can run in parts.
 	lone, safe []float64
-	runs       []runs    // models × types
-	models     []float64 // the models' shares of the requests
-	mean       []float64 // the models' mean sizes
+	// parts is the least size of a class that runs only in parts, 0 if none does.
+	parts []int
+	// most is the largest batch of a model on a type whose bound is within QoS,
+	// in items; of models that may be split only.
+	most   []int
+	runs   []runs    // models × types
+	models []float64 // the models' shares of the requests
+	mean   []float64 // the models' mean sizes
 }
 
 func newTable(p *Problem) (*table, error) {
@@ -73,6 +78,11 @@ func newTable(p *Problem) (*table, error) {
 	for i := range p.Models {
 		for j := range p.Types {
 			t.runs = append(t.runs, t.measure(i, j))
+			m, most := &p.Models[i], 0
+			if m.Split {
+				most = t.largest(i, j, maxBatch(m), m.QoS)
+			}
+			t.most = append(t.most, most)
 		}
 	}
 	return t, nil
@@ -113,7 +123,7 @@ func (t *table) addClasses(model int) error {
 	if len(m.Sizes) > most {
 		least = total / float64(most)
 	}
-	lone, safe := make([]float64, t.types), make([]float64, t.types)
+	lone, safe, parts := make([]float64, t.types), make([]float64, t.types), make([]int, t.types)
 	var c class
 	sum := 0.0
 	for i, n := range m.Sizes {
@@ -125,6 +135,7 @@ func (t *table) addClasses(model int) error {
 			c = class{model: model, from: n}
 			clear(lone)
 			clear(safe)
+			clear(parts)
 		}
 		served, sure := false, false
 		for j := range t.types {
@@ -140,7 +151,9 @@ func (t *table) addClasses(model int) error {
 			}
 			lone[j] += p * mean.Seconds()
 			if mean == 0 || max(mean, bound) > m.QoS {
-				mean = t.inParts(model, j, n)
+				if mean = t.inParts(model, j, n); mean > 0 && parts[j] == 0 {
+					parts[j] = n
+				}
 			}
 			if mean == 0 {
 				safe[j] = math.Inf(1)
@@ -160,12 +173,12 @@ func (t *table) addClasses(model int) error {
 		c.items += p * float64(n)
 		sum += p
 		if sum >= least {
-			t.closeClass(&c, sum, total, lone, safe)
+			t.closeClass(&c, sum, total, lone, safe, parts)
 			sum = 0
 		}
 	}
 	if sum > 0 {
-		t.closeClass(&c, sum, total, lone, safe)
+		t.closeClass(&c, sum, total, lone, safe, parts)
 	}
 	mean := 0.0
 	for i, n := range m.Sizes {
@@ -175,7 +188,7 @@ func (t *table) addClasses(model int) error {
 	return nil
 }
 
-func (t *table) closeClass(c *class, sum, total float64, lone, safe []float64) {
+func (t *table) closeClass(c *class, sum, total float64, lone, safe []float64, parts []int) {
 	c.items /= sum
 	c.share = sum / total * t.models[c.model]
 	t.classes = append(t.classes, *c)
@@ -184,6 +197,7 @@ func (t *table) closeClass(c *class, sum, total float64, lone, safe []float64) {
 		t.lone = append(t.lone, lone[j]/sum)
 		t.safe = append(t.safe, safe[j]/sum)
 	}
+	t.parts = append(t.parts, parts...)
 }
 
 // measure finds the batches of a model on a type: all sizes, or those about
@@ -234,6 +248,42 @@ func (t *table) inParts(model, typ, n int) time.Duration {
 	parts := (n + most - 1) / most
 	mean, _ := t.p.Latency(model, typ, (n+parts-1)/parts)
 	return time.Duration(parts) * mean
+}
+
+// joins is false where the instances cannot run all parts of large requests at
+// once, each the largest that is within QoS, of more requests than may be
+// sacrificed. What each type costs alone does not show it.
+func (t *table) joins(instances []float64) bool {
+	missed := 0.0
+	for m := range t.p.Models {
+		sizes := t.p.Models[m].Sizes
+		if !t.p.Models[m].Split {
+			continue
+		}
+		room := 0.0
+		for j, n := range instances {
+			room += math.Ceil(n-1e-9) * float64(t.most[m*t.types+j]) // spot instances as if they were there
+		}
+		if room >= float64(sizes[len(sizes)-1]) {
+			continue
+		}
+		for i := range t.classes {
+			if c := &t.classes[i]; c.model == m && float64(c.from) > room && !t.whole(i, instances) {
+				missed += c.share
+			}
+		}
+	}
+	return missed <= t.shed+1e-9
+}
+
+// whole reports whether some instance runs all of class i in one piece.
+func (t *table) whole(i int, instances []float64) bool {
+	for j, n := range instances {
+		if k := i*t.types + j; n > 0 && t.parts[k] == 0 && !math.IsInf(t.safe[k], 1) {
+			return true
+		}
+	}
+	return false
 }
 
 // largest is the largest batch whose bound is within limit, 0 if none is.
