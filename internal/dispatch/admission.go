@@ -244,19 +244,29 @@ func (c *Core) Drain(m pool.ModelID) time.Duration {
 }
 
 // Idle is the latency that the fastest up worker would keep to, at the model's
-// quantile, for a request of so many items with nothing in its way; 0 when no
-// up worker takes it.
+// quantile, for a request of so many items with nothing in its way. For more
+// items than any of them takes it is about how long all together need for them,
+// where rows may run apart, and 0 otherwise.
 func (c *Core) Idle(m pool.ModelID, items int) time.Duration {
 	mod := &c.models[m]
 	var least time.Duration
+	var rate float64 // items per ns of all
 	for i := range mod.groups {
 		g := &mod.groups[i]
-		if g.up == 0 || items > g.maxItems {
+		if g.up == 0 {
+			continue
+		}
+		n := min(mod.MaxBatch, g.maxItems)
+		rate += float64(g.up*n) / max(1, float64(g.profile.Mean(n)))
+		if items > g.maxItems {
 			continue
 		}
 		if d := g.profile.Bound(items, mod.Quantile); least == 0 || d < least {
 			least = d
 		}
+	}
+	if rate > 0 && items > mod.largest() && c.Splits(m) {
+		return time.Duration(float64(items) / rate)
 	}
 	return least
 }

@@ -50,6 +50,7 @@ type model struct {
 	profiles []*pool.Profile // of the groups
 	up       int             // workers that serve it and are up
 	coming   int             // workers that serve it and are starting
+	meets    []bool          // by model: some worker that is up serves both
 }
 
 // group is the workers of one instance type that serve one model: to the
@@ -60,7 +61,6 @@ type group struct {
 	workers  []pool.WorkerID
 	free     int // how many would take a batch now
 	up       int
-	target   int
 	maxItems int       // the most that any up worker takes in one execution
 	flying   int       // batches of the model that its workers run
 	tried    mono.Time // when the last one started
@@ -153,7 +153,7 @@ func New(cfg Config) (*Core, error) {
 }
 
 func (c *Core) model(m Model, id pool.ModelID) model {
-	mod := model{Model: m, id: id, groups: c.groupsOf(id)}
+	mod := model{Model: m, id: id, groups: c.groupsOf(id), meets: make([]bool, len(c.cfg.Models))}
 	for range c.cfg.Types {
 		mod.byType = append(mod.byType, -1)
 	}

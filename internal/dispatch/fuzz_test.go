@@ -13,147 +13,312 @@ import (
 
 // drive plays random events, read from next, against a core with every
 // invariant checked after each step, and an account of its own of what each
-// request has become.
-func drive(t testing.TB, policy string, next func(n int) int, steps int) {
-	laws := []law{{2 * time.Millisecond, 100 * time.Microsecond}, {time.Millisecond, 2 * time.Millisecond}, {}}
+// request has become. In the end all workers come up and answer, and nothing
+// may be left.
+func drive(t testing.TB, policy string, next func(n int) int, steps int) *account {
 	pol, err := NewPolicy(policy, 7)
 	if err != nil {
 		t.Fatal(err)
 	}
+	c, err := New(walkConfig(t, pol))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &account{t: t, c: c, traits: pol.Traits(), live: map[RequestID]*truth{}, now: mono.Time(time.Second)}
+	for range steps {
+		a.now = a.now.Add(time.Duration(next(3_000)) * time.Microsecond)
+		a.step(a.draw(next))
+	}
+	a.settle()
+	return a
+}
+
+// walkConfig is a pool on which everything happens: models that are merged,
+// hardly, and never split, workers of three types, one of them unknown, with
+// different limits, some of which take two batches.
+func walkConfig(t testing.TB, pol Policy) Config {
+	laws := []law{{2 * time.Millisecond, 100 * time.Microsecond}, {time.Millisecond, 2 * time.Millisecond}, {}}
 	cfg := Config{
 		Models: []Model{
 			{Name: "a", QoS: 30 * time.Millisecond, MaxQueue: 20},
 			{Name: "b", QoS: 80 * time.Millisecond, MaxBatch: 5, MaxAttempts: 2},
+			{Name: "c", QoS: 200 * time.Millisecond, NoSplit: true},
 		},
 		Types: make([]pool.InstanceType, 3), Policy: pol, Hang: 50 * time.Millisecond,
-		Profiles: profiles(t, 2, laws),
+		Profiles: profiles(t, 3, laws),
 	}
 	for i := range 5 {
-		w := pool.Worker{Name: fmt.Sprint(i), Type: pool.TypeID(i % 3), Concurrency: 1 + i/3, State: pool.Up}
+		w := pool.Worker{Name: fmt.Sprint(i), Type: pool.TypeID(i % 3), Concurrency: 1 + i/3, State: pool.Up,
+			Breaker: pool.NewBreaker(pool.BreakerConfig{Failures: 2, Open: 7 * time.Millisecond, MaxOpen: 40 * time.Millisecond})}
 		w.Serves = append(w.Serves, pool.Serve{Model: 0, MaxBatch: 1 + 7*i})
 		if i != 2 {
 			w.Serves = append(w.Serves, pool.Serve{Model: 1, MaxBatch: 16})
 		}
+		if i%2 == 0 {
+			w.Serves = append(w.Serves, pool.Serve{Model: 2, MaxBatch: 64})
+		}
 		cfg.Workers = append(cfg.Workers, w)
 	}
-	c, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var ids IDs
-	var now mono.Time
-	type truth struct {
-		deadline mono.Time
-		started  int
-		rows     []bool // that have been answered
-	}
-	live := map[RequestID]*truth{}
-	var order []RequestID
-	type run struct {
-		id      BatchID
-		members []RequestID
-		rows    []Rows
-		stopped bool
-	}
-	var running []run
-	var actions []Action
-	for range steps {
-		now = now.Add(time.Duration(next(3_000)) * time.Microsecond)
-		ev := Event{At: now, Kind: Tick}
-		switch k := next(16); {
-		case k < 8:
-			id := ids.New()
-			ev = Event{
-				At: now, Kind: Arrive, Request: id, Model: pool.ModelID(next(2)), Size: 1 + next(12),
-				Deadline: now.Add(time.Duration(next(60)) * time.Millisecond), Priority: next(4), MergeKey: uint64(next(3)),
-			}
-			live[id] = &truth{deadline: ev.Deadline, rows: make([]bool, ev.Size)}
-			order = append(order, id)
-		case k < 12 && len(running) > 0:
-			i := next(len(running))
-			ev = Event{At: now, Kind: Finish, Batch: running[i].id}
-			if next(4) == 0 {
-				ev.Kind, ev.Fault = Fail, Fault(1+next(3))
-			}
-			for k, rows := range running[i].rows {
-				tr := live[running[i].members[k]]
-				if tr == nil || ev.Kind == Fail || running[i].stopped {
-					continue
-				}
-				for n := rows.From; n < rows.From+rows.Count; n++ {
-					if tr.rows[n] {
-						t.Fatalf("row %d of request %d is answered twice", n, running[i].members[k])
-					}
-					tr.rows[n] = true
-				}
-			}
-			running = slices.Delete(running, i, i+1)
-		case k == 12 && len(order) > 0:
-			id := order[next(len(order))]
-			if live[id] == nil {
-				break
-			}
-			ev = Event{At: now, Kind: Cancel, Request: id}
-			delete(live, id)
-			ids.Free(id)
-		case k == 13:
-			ev = Event{At: now, Kind: WorkerState, Worker: pool.WorkerID(next(5)), State: pool.State(next(4))}
-		case k == 14:
-			ev = Event{At: now, Kind: WorkerLimit, Worker: pool.WorkerID(next(5)), Model: 0, Size: next(20)}
-		case k == 15 && c.NextDeadline() != mono.Never:
-			now = max(now, c.NextDeadline())
-			ev.At = now
+	return cfg
+}
+
+// account is what the driver of a core knows by itself.
+type account struct {
+	t       testing.TB
+	c       *Core
+	traits  Traits
+	ids     IDs
+	now     mono.Time
+	live    map[RequestID]*truth
+	order   []RequestID // of all that ever arrived
+	running []run
+	actions []Action
+	split   int // answers put together of parts
+}
+
+// truth is what has become of a request.
+type truth struct {
+	model    pool.ModelID
+	key      uint64
+	whole    bool // its rows must run together
+	deadline mono.Time
+	started  int
+	flying   int    // executions that it is a member of
+	rows     []bool // that have been answered
+}
+
+// run is an execution as the driver sees it.
+type run struct {
+	id      BatchID
+	worker  pool.WorkerID
+	members []RequestID
+	rows    []Rows
+	stopped bool
+}
+
+// draw makes up what happens next.
+func (a *account) draw(next func(n int) int) Event {
+	ev := Event{At: a.now, Kind: Tick}
+	switch k := next(16); {
+	case k < 8:
+		return a.arrival(next)
+	case k < 12 && len(a.running) > 0:
+		ev = Event{At: a.now, Kind: Finish, Batch: a.running[next(len(a.running))].id}
+		if next(4) == 0 {
+			ev.Kind, ev.Fault = Fail, Fault(1+next(3))
 		}
-		actions = c.Step(ev, actions[:0])
-		c.check()
-		for _, a := range actions {
-			switch a.Kind {
-			case Start:
-				b := run{id: a.Batch, members: slices.Clone(a.Requests), rows: slices.Clone(a.Rows)}
-				items := 0
-				for i, id := range a.Requests {
-					tr := live[id]
-					if tr == nil {
-						t.Fatalf("%v: started a request that has ended", a)
-					}
-					if tr.deadline < now && !pol.Traits().Late {
-						t.Fatalf("%v: invariant 9: request %d is past its deadline", a, id)
-					}
-					tr.started++
-					if a.Rows == nil {
-						b.rows = append(b.rows, Rows{0, len(tr.rows)})
-					}
-					items += b.rows[i].Count
-				}
-				running = append(running, b)
-				if items > c.Limit(a.Worker, a.Model) {
-					t.Fatalf("%v: %d items on a worker that takes %d", a, items, c.Limit(a.Worker, a.Model))
-				}
-			case Answer, Reject, GiveUp:
-				tr := live[a.Request]
-				if tr == nil {
-					t.Fatalf("%v: invariant 3: ends twice", a)
-				}
-				if a.Kind == Reject && tr.started > 0 || a.Kind == GiveUp && tr.started == 0 {
-					t.Fatalf("%v after %d starts", a, tr.started)
-				}
-				if a.Kind == Answer && slices.Contains(tr.rows, false) {
-					t.Fatalf("%v, but not all of its rows are", a)
-				}
-				delete(live, a.Request)
-				ids.Free(a.Request)
-			case CancelBatch:
-				i := slices.IndexFunc(running, func(r run) bool { return r.id == a.Batch })
-				if i < 0 || running[i].stopped {
-					t.Fatalf("%v: not running, or stopped twice", a)
-				}
-				running[i].stopped = true
-			}
+	case k == 12 && len(a.order) > 0:
+		ev.Kind, ev.Request = Cancel, a.order[len(a.order)-1-next(min(len(a.order), 40))]
+	case k == 13:
+		ev = Event{At: a.now, Kind: WorkerState, Worker: pool.WorkerID(next(5)), State: pool.State(next(4))}
+	case k == 14:
+		ev = Event{At: a.now, Kind: WorkerLimit, Worker: pool.WorkerID(next(5)), Model: pool.ModelID(2 * next(2)), Size: next(40)}
+	case k == 15 && a.c.NextDeadline() != mono.Never:
+		a.now = max(a.now, a.c.NextDeadline())
+		ev.At = a.now
+	}
+	return ev
+}
+
+// arrival draws a request: one in four is large, one in four has time.
+func (a *account) arrival(next func(n int) int) Event {
+	ev := Event{
+		At: a.now, Kind: Arrive, Request: a.ids.New(), Model: pool.ModelID(next(3)), Size: 1 + next(12),
+		Deadline: a.now.Add(time.Duration(next(60)) * time.Millisecond),
+		Priority: next(4), MergeKey: uint64(next(3)), Whole: next(8) == 0,
+	}
+	if next(4) == 0 {
+		ev.Size = 1 + next(400)
+	}
+	if next(4) == 0 {
+		ev.Deadline = a.now.Add(time.Duration(next(600)) * time.Millisecond)
+	}
+	a.live[ev.Request] = &truth{
+		model: ev.Model, key: ev.MergeKey, deadline: ev.Deadline, rows: make([]bool, ev.Size),
+		whole: ev.Whole || ev.MergeKey == 0 || !a.c.Splits(ev.Model),
+	}
+	a.order = append(a.order, ev.Request)
+	return ev
+}
+
+// step plays one event and books it.
+func (a *account) step(ev Event) {
+	switch ev.Kind {
+	case Finish, Fail:
+		a.ended(ev)
+	case Cancel:
+		if a.live[ev.Request] != nil {
+			delete(a.live, ev.Request)
+			a.ids.Free(ev.Request)
 		}
 	}
-	n := c.Counts()
-	if got := n.Arrived - n.Answered - n.Rejected - n.Failed - n.Cancelled; got != uint64(len(live)) {
-		t.Fatalf("%+v leaves %d, the account has %d", n, got, len(live))
+	a.actions = a.c.Step(ev, a.actions[:0])
+	a.c.check()
+	trials := map[pool.WorkerID]int{}
+	for _, act := range a.actions {
+		switch act.Kind {
+		case Start:
+			a.starts(act)
+			trials[act.Worker]++
+		case Answer, Reject, GiveUp:
+			a.ends(act)
+		case CancelBatch:
+			i := slices.IndexFunc(a.running, func(r run) bool { return r.id == act.Batch })
+			if i < 0 || a.running[i].stopped {
+				a.t.Fatalf("%v: not running, or stopped twice", act)
+			}
+			a.running[i].stopped = true
+			a.leave(&a.running[i])
+		}
+	}
+	for w, n := range trials {
+		if n > 1 && a.c.Worker(w).Breaker == pool.BreakerHalfOpen {
+			a.t.Fatalf("%v: %d batches to try worker %d with", ev, n, w)
+		}
+	}
+	a.checkRecords()
+}
+
+// ended books the end of an execution before the core hears of it.
+func (a *account) ended(ev Event) {
+	i := slices.IndexFunc(a.running, func(r run) bool { return r.id == ev.Batch })
+	b := &a.running[i]
+	for k, rows := range b.rows {
+		tr := a.live[b.members[k]]
+		if tr == nil || ev.Kind == Fail || b.stopped {
+			continue
+		}
+		for n := rows.From; n < rows.From+rows.Count; n++ {
+			if tr.rows[n] {
+				a.t.Fatalf("row %d of request %d is answered twice", n, b.members[k])
+			}
+			tr.rows[n] = true
+		}
+	}
+	if !b.stopped {
+		a.leave(b)
+	}
+	a.running = slices.Delete(a.running, i, i+1)
+}
+
+// leave notes that an execution has no members any more.
+func (a *account) leave(b *run) {
+	for _, id := range b.members {
+		if tr := a.live[id]; tr != nil {
+			tr.flying--
+		}
+	}
+}
+
+func (a *account) starts(act Action) {
+	b := run{id: act.Batch, worker: act.Worker, members: slices.Clone(act.Requests), rows: slices.Clone(act.Rows)}
+	items, busy := 0, 1
+	for i, id := range act.Requests {
+		tr := a.live[id]
+		if tr == nil {
+			a.t.Fatalf("%v: started a request that has ended", act)
+		}
+		if act.Rows == nil {
+			b.rows = append(b.rows, Rows{0, len(tr.rows)})
+		}
+		rows := b.rows[i]
+		switch lead := a.live[act.Requests[0]]; {
+		case tr.deadline < a.now && !a.traits.Late:
+			a.t.Fatalf("%v: invariant 9: request %d is past its deadline", act, id)
+		case tr.model != act.Model, i > 0 && (tr.key == 0 || tr.key != lead.key):
+			a.t.Fatalf("%v: request %d does not belong there", act, id)
+		case rows.From < 0 || rows.Count < 1 || rows.From+rows.Count > len(tr.rows):
+			a.t.Fatalf("%v: request %d has %d rows", act, id, len(tr.rows))
+		case tr.whole && rows.Count != len(tr.rows):
+			a.t.Fatalf("%v: the rows of request %d must run together", act, id)
+		case slices.Contains(tr.rows[rows.From:rows.From+rows.Count], true):
+			a.t.Fatalf("%v: rows of request %d that have been answered", act, id)
+		}
+		tr.started++
+		tr.flying++
+		items += rows.Count
+	}
+	for _, r := range a.running {
+		if r.worker == act.Worker {
+			busy++
+		}
+	}
+	a.running = append(a.running, b)
+	if most := a.c.Limit(act.Worker, act.Model); items > most {
+		a.t.Fatalf("%v: %d items on a worker that takes %d", act, items, most)
+	}
+	if most := a.c.cfg.Workers[act.Worker].Concurrency; busy > most {
+		a.t.Fatalf("%v: %d batches on a worker that runs %d", act, busy, most)
+	}
+}
+
+func (a *account) ends(act Action) {
+	tr := a.live[act.Request]
+	if tr == nil {
+		a.t.Fatalf("%v: invariant 3: ends twice", act)
+	}
+	if act.Kind == Reject && tr.started > 0 || act.Kind == GiveUp && tr.started == 0 {
+		a.t.Fatalf("%v after %d starts", act, tr.started)
+	}
+	if act.Kind == Answer && (slices.Contains(tr.rows, false) || tr.flying != 0) {
+		a.t.Fatalf("%v, but not all of its rows are, or some run still", act)
+	}
+	if act.Kind == Answer && tr.started > 1 {
+		a.split++
+	}
+	delete(a.live, act.Request)
+	a.ids.Free(act.Request)
+}
+
+// checkRecords holds that every record of the core is one of a live request or
+// spare.
+func (a *account) checkRecords() {
+	n := len(a.c.spare)
+	for id := range a.live {
+		slot := a.c.slotOf(id)
+		if slot == none {
+			a.t.Fatalf("request %d is lost", id)
+		}
+		n++
+		for s := a.c.requests[slot].next; s != slot; s = a.c.requests[s].next {
+			n++
+		}
+	}
+	if n != len(a.c.requests) {
+		a.t.Fatalf("%d records, of which %d are in use or spare", len(a.c.requests), n)
+	}
+}
+
+// settle brings all workers up and lets everything end.
+func (a *account) settle() {
+	for w := range pool.WorkerID(len(a.c.workers)) {
+		a.step(Event{At: a.now, Kind: WorkerState, Worker: w, State: pool.Up})
+		for _, s := range a.c.workers[w].Serves {
+			a.step(Event{At: a.now, Kind: WorkerLimit, Worker: w, Model: s.Model, Size: 400})
+		}
+	}
+	for n := 0; len(a.live)+len(a.running) > 0; n++ {
+		if n == 100_000 {
+			a.t.Fatalf("%d requests do not end", len(a.live))
+		}
+		a.now = a.now.Add(time.Millisecond)
+		ev := Event{At: a.now, Kind: Tick}
+		if len(a.running) > 0 {
+			ev = Event{At: a.now, Kind: Finish, Batch: a.running[0].id}
+		} else if next := a.c.NextDeadline(); next != mono.Never {
+			a.now = max(a.now, next)
+			ev.At = a.now
+		}
+		a.step(ev)
+	}
+	n := a.c.Counts()
+	if n.Arrived != n.Answered+n.Rejected+n.Failed+n.Cancelled || int(n.Arrived) != len(a.order) || n.Answered < uint64(a.split) {
+		a.t.Fatalf("%+v of %d", n, len(a.order))
+	}
+	for i := range a.c.models {
+		if r := a.c.Model(pool.ModelID(i)); r.Queued != 0 || r.QueuedItems != 0 || r.InFlight != 0 {
+			a.t.Fatalf("model %d is left with %+v", i, r)
+		}
 	}
 }
 

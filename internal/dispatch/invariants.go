@@ -10,6 +10,9 @@ import (
 // docs/invariants.md. It is compiled in with the tag `invariants` and under
 // the race detector.
 func (c *Core) check() {
+	if next := c.NextDeadline(); next <= c.now {
+		bug(2, "at %v the next deadline is %v", c.now, next)
+	}
 	waiting, running, live := 0, 0, uint64(0)
 	for _, s := range c.byID {
 		if s != none {

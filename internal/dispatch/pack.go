@@ -44,7 +44,7 @@ func (p *plan) improve(i int32, lead *request) bool {
 	p.donors(i, func(e *draft) {
 		for k, s := range e.members {
 			r := &p.t.c.requests[s.slot]
-			if s.rows < r.size || r.size <= gain || !mergeable(lead, r) || r.failedOn == p.lanes[d.lane].worker {
+			if !p.entire(s) || r.size <= gain || !mergeable(lead, r) || r.failedOn == p.lanes[d.lane].worker {
 				continue
 			}
 			if r.size <= d.most-d.items {
@@ -74,6 +74,13 @@ func (p *plan) improve(i int32, lead *request) bool {
 	return true
 }
 
+// entire reports whether the member is all of its record. Of one that was cut
+// in this very step, rows have started, and its size is theirs.
+func (p *plan) entire(s member) bool {
+	r := &p.t.c.requests[s.slot]
+	return r.state == queued && s.rows == r.size
+}
+
 // keeps reports whether the batch with so many items more ends by due.
 func (p *plan) keeps(d *draft, more int, due mono.Time) bool {
 	return !d.group.profile.Settled() ||
@@ -87,7 +94,7 @@ func (p *plan) exchange(d, e *draft, r *request, gain int) int {
 	for x, s := range d.members {
 		own := &p.t.c.requests[s.slot]
 		more := r.size - own.size
-		if s.rows < own.size || more <= gain || d.items+more > d.most || own.failedOn == p.lanes[e.lane].worker {
+		if !p.entire(s) || more <= gain || d.items+more > d.most || own.failedOn == p.lanes[e.lane].worker {
 			continue
 		}
 		if p.keeps(d, more, min(p.dueWithout(d, x), r.deadline)) && p.keeps(e, -more, own.deadline) {

@@ -50,12 +50,20 @@ func (c *Core) splittable(m *model, r *request) bool {
 }
 
 // leastRows is the size of the smallest part that the request could be cut
-// into: what decides whether it can still be answered in time.
+// into, if all workers ran one at once: what decides whether it can still be
+// answered in time. No part is larger than what some worker takes.
 func (c *Core) leastRows(m *model, r *request) int {
-	if m.up < 2 || !c.splittable(m, r) {
+	if !c.splittable(m, r) {
 		return r.size
 	}
-	return (r.size + m.up - 1) / m.up
+	rows := r.size
+	if m.up > 1 {
+		rows = (rows + m.up - 1) / m.up
+	}
+	if most := m.largest(); most > 0 {
+		rows = min(rows, most)
+	}
+	return rows
 }
 
 // cut leaves the first n rows with the waiting record in the slot and makes
@@ -72,7 +80,9 @@ func (c *Core) cut(slot uint32, n int) {
 	r.next = s
 	c.models[r.model].queue.items -= rest.size
 	r.size = n
-	c.enqueue(s)
+	// Not before the whole had its last call: estimates may have become worse in
+	// this very step, and the present plan is made with them.
+	c.wait(s, max(c.callAt(&c.models[r.model], rest), c.timers.heap[r.timer].at))
 }
 
 // forget takes every part of a request out of queues and executions and lets

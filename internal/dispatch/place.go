@@ -32,7 +32,13 @@ func (p *plan) add(slot uint32) bool {
 		if c.splittable(m, r) && (!m.demand.overload() || r.next != slot) && p.split(m, slot, avoid) {
 			return true
 		}
-		if best = p.even(m, r, avoid); best < 0 || p.spoilt {
+		if p.spoilt {
+			return false
+		}
+		if p.later(m, r, r.size, avoid) {
+			return true
+		}
+		if best = p.even(m, r, avoid); best < 0 {
 			return false
 		}
 		p.open(best, m, slot, r.size)

@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"time"
+
 	"motley/internal/mono"
 	"motley/internal/pool"
 )
@@ -15,8 +17,10 @@ type plan struct {
 	lanes  []lane
 	types  []fleet // by instance type
 	drafts []draft
-	placed []uint32 // records that have a place, in the order of placing
-	spoilt bool     // some rows of a record have a place and others could not get one
+	placed []uint32        // records that have a place, in the order of placing
+	deep   []int32         // lanes that are planned as far ahead as plans go
+	shut   []pool.WorkerID // up, but kept out by their breakers
+	spoilt bool            // some rows of a record have a place and others could not get one
 }
 
 // lane is one slot of one worker.
@@ -27,8 +31,9 @@ type lane struct {
 	end    mono.Time // when what it runs and what is planned for it is done
 	first  int32     // planned batch, −1 for none
 	last   int32
-	heap   int32 // its place in the fleet's heap
-	depth  int32 // planned batches
+	heap   int32         // its place in the fleet's heap
+	depth  int32         // planned batches
+	beyond time.Duration // what it has to do after them
 }
 
 // fleet is the lanes of one instance type.
@@ -67,6 +72,7 @@ const (
 func (p *plan) begin(t *Turn) {
 	p.t, p.spoilt = t, false
 	p.lanes, p.drafts, p.placed = p.lanes[:0], p.drafts[:0], p.placed[:0]
+	p.deep, p.shut = p.deep[:0], p.shut[:0]
 	for len(p.types) < len(t.c.cfg.Types) {
 		p.types = append(p.types, fleet{})
 	}
@@ -76,9 +82,16 @@ func (p *plan) begin(t *Turn) {
 	for i := range t.c.workers {
 		w := &t.c.workers[i]
 		if !w.Allows(t.c.now) {
+			if w.State == pool.Up {
+				p.shut = append(p.shut, pool.WorkerID(i))
+			}
 			continue
 		}
-		for k := range w.Concurrency {
+		lanes := w.Concurrency
+		if w.Breaker.State(t.c.now) == pool.BreakerHalfOpen {
+			lanes = min(lanes, len(w.running)+1) // one batch is to try it
+		}
+		for k := range lanes {
 			l := lane{worker: pool.WorkerID(i), typ: w.Type, first: -1, last: -1, end: t.c.now}
 			if k < len(w.running) {
 				l.end = t.c.expected(&t.c.batches[w.running[k]])
@@ -125,7 +138,9 @@ func (p *plan) open(at int32, m *model, slot uint32, rows int) {
 		l.first = i
 	}
 	l.last = i
-	l.depth++
+	if l.depth++; l.depth == planDepth {
+		p.deep = append(p.deep, at)
+	}
 	p.types[l.typ].open = append(p.types[l.typ].open, i)
 	p.join(i, slot, rows)
 }
@@ -136,7 +151,7 @@ func (p *plan) join(i int32, slot uint32, rows int) {
 	d.items += rows
 	d.due = min(d.due, p.t.c.requests[slot].deadline)
 	d.members = append(d.members, member{slot, rows})
-	d.end = d.start.Add(d.group.profile.Mean(d.items))
+	d.end = d.start.Add(max(1, d.group.profile.Mean(d.items))) // 1: one of which nothing is known is busy, too
 	l := &p.lanes[d.lane]
 	l.end = d.end
 	p.down(l.typ, l.heap)

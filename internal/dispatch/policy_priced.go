@@ -38,7 +38,9 @@ type priced struct {
 	prices prices
 	plan   plan
 	order  []uint32
-	out    []uint32
+	out    []uint32 // to be turned away
+	held   []uint32 // that find no place now
+	rounds int      // plans made in this step
 	picks  []uint32
 	latest []entry
 	rests  []rest
@@ -69,41 +71,36 @@ func (p *priced) Dispatch(t *Turn) {
 	if p.alone(t) {
 		p.byLatestStart(t)
 	}
-	p.out = p.out[:0]
-	for again := true; again; {
+	p.out, p.held, p.rounds = p.out[:0], p.held[:0], 0
+	for again := true; again; p.rounds++ {
 		p.plan.begin(t)
 		again = p.fill(t)
 	}
-	if !p.o.NoShed {
-		for _, slot := range p.out {
-			if r := &t.c.requests[slot]; r.state == queued {
-				t.c.models[r.model].demand.shed += 1.0 / demandSpan
-				t.reject(slot)
-			}
+	for _, slot := range p.out {
+		if r := &t.c.requests[slot]; r.state == queued {
+			t.c.models[r.model].demand.shed += 1.0 / demandSpan
+			t.reject(slot)
 		}
 	}
 	p.start(t)
 }
 
-// fill plans every waiting record that is not out. Where one finds no place in
-// time, the dearest so far is out; it reports whether the plan has to be made
-// again without it.
+// fill plans every waiting record that is neither out nor held. Where one finds
+// no place in time, the dearest in its way is out; it reports whether the plan
+// has to be made again without it. After so many times the record itself is held.
 func (p *priced) fill(t *Turn) (again bool) {
-	dearest, most := none, 0.0
 	for _, slot := range p.order {
-		if p.isOut(slot) {
+		if slices.Contains(p.out, slot) || slices.Contains(p.held, slot) || p.plan.add(slot) {
 			continue
 		}
-		if v := p.value(t, slot); v > most {
-			dearest, most = slot, v
-		}
-		if p.plan.add(slot) {
+		if p.o.NoShed || p.rounds >= evictions {
+			p.held = append(p.held, slot)
+			if p.plan.spoilt {
+				return true
+			}
 			continue
 		}
-		out := dearest
-		if out == none || p.o.NoShed || len(p.out) >= evictions {
-			out = slot
-		}
+		out := p.dearest(t, slot)
 		p.out = append(p.out, out)
 		for s := t.c.requests[out].next; s != out; s = t.c.requests[s].next {
 			p.out = append(p.out, s) // the parts of a request end together
@@ -111,23 +108,25 @@ func (p *priced) fill(t *Turn) (again bool) {
 		if out != slot || t.c.requests[out].next != out || p.plan.spoilt {
 			return true
 		}
-		dearest, most = none, 0
-		for _, s := range p.plan.placed {
-			if v := p.value(t, s); v > most {
-				dearest, most = s, v
-			}
-		}
 	}
 	return false
 }
 
-func (p *priced) isOut(slot uint32) bool {
-	for _, s := range p.out {
-		if s == slot {
-			return true
+// dearest is the dearest record of those with a place in the plan and the one in
+// the slot, which has none. Models that share no worker with its own are not
+// in its way.
+func (p *priced) dearest(t *Turn, slot uint32) uint32 {
+	m := &t.c.models[t.c.requests[slot].model]
+	out, most := none, 0.0
+	for _, s := range p.plan.placed {
+		if v := p.value(t, s); v > most && m.meets[t.c.requests[s].model] {
+			out, most = s, v
 		}
 	}
-	return false
+	if out == none || p.value(t, slot) > most {
+		return slot
+	}
+	return out
 }
 
 // value is what serving the request costs the fleet where it is cheapest; of a
@@ -138,7 +137,11 @@ func (p *priced) value(t *Turn, slot uint32) float64 {
 		return 0
 	}
 	if r.worthAt != p.prices.next {
-		r.worth, r.worthAt = p.plan.lone(&t.c.models[r.model], r), p.prices.next
+		m := &t.c.models[r.model]
+		r.worth, r.worthAt = p.plan.lone(m, r), p.prices.next
+		if r.worth == 0 {
+			r.worth = p.plan.pieces(m, r)
+		}
 	}
 	return r.worth + lowPriority*float64(r.entry.priority)
 }

@@ -50,7 +50,7 @@ func (p *prices) refresh(c *Core, o *PricedOptions) {
 		p.problem.Capacity = append(p.problem.Capacity, 0)
 	}
 	for i := range c.workers {
-		if w := &c.workers[i]; w.Allows(c.now) {
+		if w := &c.workers[i]; w.State == pool.Up { // breakers open and close too often for prices
 			p.problem.Capacity[w.Type] += float64(w.Concurrency)
 		}
 	}
@@ -151,6 +151,11 @@ func (p *prices) solve(types int, bySpeed bool) {
 	p.speeds(types)
 	if bySpeed || !p.duals() {
 		copy(p.y, p.fast)
+	}
+	for t, y := range p.y {
+		if y == 0 { // it serves nothing of what has come so far
+			p.y[t] = 1
+		}
 	}
 }
 

@@ -49,11 +49,16 @@ func (c *Core) arrive(ev Event) {
 
 func (c *Core) enqueue(slot uint32) {
 	r := &c.requests[slot]
-	m := &c.models[r.model]
+	c.wait(slot, c.callAt(&c.models[r.model], r))
+}
+
+// wait puts a record into its queue, to be looked at again at the given instant.
+func (c *Core) wait(slot uint32, callAt mono.Time) {
+	r := &c.requests[slot]
 	r.state = queued
-	m.queue.insert(r.entry, r.size)
+	c.models[r.model].queue.insert(r.entry, r.size)
 	c.waiting++
-	c.timers.set(c.callAt(m, r), requestTimer, slot)
+	c.timers.set(callAt, requestTimer, slot)
 }
 
 // callAt is when a waiting request is looked at again: when its latest start
@@ -199,7 +204,7 @@ func (c *Core) latestStart(m *model, r *request) mono.Time {
 			latest = at
 		}
 	}
-	if latest < 0 && m.up == 0 {
+	if latest < 0 && (m.up == 0 || m.coming > 0 && rows > m.largest()) {
 		return r.deadline // a worker may come up yet
 	}
 	return latest

@@ -27,8 +27,8 @@ type option struct {
 }
 
 // split plans the rows of a record that fits nowhere whole where they are
-// cheapest by the row. It reports whether all got a place; the plan is spoilt
-// if only some did.
+// cheapest by the row. It reports whether all got a place, or will; the plan is
+// spoilt if only some did.
 func (p *plan) split(m *model, slot uint32, avoid pool.WorkerID) bool {
 	r := &p.t.c.requests[slot]
 	bound := splitOver * p.lone(m, r)
@@ -38,6 +38,9 @@ func (p *plan) split(m *model, slot uint32, avoid pool.WorkerID) bool {
 	total := 0.0
 	for left := r.size; left > 0; {
 		best := p.cheapest(m, slot, left, avoid)
+		if best.rows == 0 && left < r.size && p.later(m, r, left, avoid) {
+			return true
+		}
 		total += best.cost * float64(best.rows)
 		if best.rows == 0 || bound > 0 && total > bound {
 			p.spoilt = p.spoilt || left < r.size
@@ -99,6 +102,23 @@ func (p *plan) lone(m *model, r *request) float64 {
 			continue
 		}
 		if v := p.y[g.typ] * float64(g.profile.Mean(r.size)); least == 0 || v < least {
+			least = v
+		}
+	}
+	return least
+}
+
+// pieces is what the record costs in the largest batches there are, where those
+// are cheapest.
+func (p *plan) pieces(m *model, r *request) float64 {
+	least := 0.0
+	for i := range m.groups {
+		g := &m.groups[i]
+		if g.up == 0 {
+			continue
+		}
+		most := min(m.MaxBatch, g.maxItems)
+		if v := p.y[g.typ] * float64(g.profile.Mean(most)) * float64(r.size) / float64(most); least == 0 || v < least {
 			least = v
 		}
 	}

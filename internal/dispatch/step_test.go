@@ -45,6 +45,7 @@ type loaded struct {
 	ids     *IDs
 	now     mono.Time
 	queued  int
+	large   int // items of every 16th request; 0: there are none
 	running []BatchID
 	actions []Action
 }
@@ -60,8 +61,12 @@ func newLoaded(tb testing.TB, policy string, workers, queued int) *loaded {
 
 func (l *loaded) arrive() {
 	l.now++
+	size := 1 + int(l.now)%3
+	if l.large > 0 && l.now%16 == 0 {
+		size = l.large
+	}
 	l.step(Event{
-		At: l.now, Kind: Arrive, Request: l.ids.New(), Size: 1 + int(l.now)%3,
+		At: l.now, Kind: Arrive, Request: l.ids.New(), Size: size,
 		Deadline: l.now.Add(1000 * time.Second), MergeKey: 1,
 	})
 }
@@ -106,6 +111,35 @@ func TestStepAllocatesNothing(t *testing.T) {
 		if n := testing.AllocsPerRun(500, l.round); n != 0 {
 			t.Errorf("%s: %v allocations per round, want 0", policy, n)
 		}
+	}
+}
+
+// TestSplittingAllocatesNothing holds it for requests that no worker takes whole.
+func TestSplittingAllocatesNothing(t *testing.T) {
+	if checked {
+		t.Skip("the invariant checks allocate")
+	}
+	l := newLoaded(t, "priced", 20, 0)
+	l.queued, l.large = 100, 500
+	parts := 0
+	round := func() {
+		if len(l.running) > 0 {
+			l.finish()
+		}
+		for l.c.Model(0).Queued < l.queued {
+			l.arrive()
+		}
+		for i := range l.actions {
+			if l.actions[i].Rows != nil {
+				parts++
+			}
+		}
+	}
+	for range 20_000 {
+		round()
+	}
+	if n := testing.AllocsPerRun(2000, round); n != 0 || parts < 1000 {
+		t.Errorf("%v allocations per round with %d executions of parts, want 0 with many", n, parts)
 	}
 }
 

@@ -20,13 +20,15 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts anew; read the 
 // core answers, line by line. The language:
 //
 //	type NAME fixed=DUR item=DUR        an instance type and its latency law
-//	model NAME qos=DUR [batch=N] [queue=N] [attempts=N]
+//	model NAME qos=DUR [batch=N] [queue=N] [attempts=N] [split=no]
 //	worker NAME TYPE [concurrency=N] [max=N] [state=STATE] [models=A,B]
 //	policy NAME [hang=DUR]              ends the set-up
-//	DUR arrive rN MODEL [size=N] [timeout=DUR] [priority=N] [key=N]
+//	DUR arrive rN MODEL [size=N] [timeout=DUR] [priority=N] [key=N] [whole=yes]
 //	DUR finish|fail bN [fault=worker|request|nobody]
 //	DUR cancel rN · DUR state WORKER STATE · DUR limit WORKER MODEL N · DUR tick
 //	next                                prints NextDeadline and the counts
+//
+// Of a request that runs in parts a start prints the rows, as rN[from:to].
 func TestTranscripts(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txt")
 	if len(files) == 0 {
@@ -58,6 +60,7 @@ type player struct {
 	ids     IDs
 	names   map[RequestID]string
 	live    map[string]RequestID
+	sizes   map[RequestID]int
 	batches map[string]BatchID
 	shown   map[BatchID]string
 	models  map[string]pool.ModelID
@@ -70,7 +73,7 @@ type law struct{ fixed, item time.Duration }
 
 func play(t *testing.T, text string) string {
 	p := &player{
-		names: map[RequestID]string{}, live: map[string]RequestID{}, batches: map[string]BatchID{},
+		names: map[RequestID]string{}, live: map[string]RequestID{}, sizes: map[RequestID]int{}, batches: map[string]BatchID{},
 		shown: map[BatchID]string{}, models: map[string]pool.ModelID{}, workers: map[string]pool.WorkerID{},
 		types: map[string]pool.TypeID{},
 	}
@@ -132,6 +135,7 @@ func (p *player) do(t *testing.T, line string) []string {
 		p.models[plain[1]] = pool.ModelID(len(p.cfg.Models))
 		p.cfg.Models = append(p.cfg.Models, Model{
 			Name: plain[1], QoS: dur(opt["qos"]), MaxBatch: num("batch", 0), MaxQueue: num("queue", 0), MaxAttempts: num("attempts", 0),
+			NoSplit: opt["split"] == "no",
 		})
 		return nil
 	case "worker":
@@ -175,6 +179,7 @@ func (p *player) do(t *testing.T, line string) []string {
 		id := p.ids.New()
 		p.names[id], p.live[plain[2]] = plain[2], id
 		ev.Kind, ev.Request, ev.Model, ev.Size = Arrive, id, m, num("size", 1)
+		ev.Whole, p.sizes[id] = opt["whole"] == "yes", ev.Size
 		ev.Deadline, ev.Priority, ev.MergeKey = at.Add(timeout), num("priority", 0), uint64(num("key", 1))
 	case "finish":
 		ev.Kind, ev.Batch = Finish, p.batches[plain[2]]
@@ -206,8 +211,12 @@ func (p *player) show(a Action) string {
 		name := fmt.Sprintf("b%d", len(p.batches)+1)
 		p.batches[name], p.shown[a.Batch] = a.Batch, name
 		var who []string
-		for _, id := range a.Requests {
-			who = append(who, p.names[id])
+		for i, id := range a.Requests {
+			name := p.names[id]
+			if a.Rows != nil && a.Rows[i].Count < p.sizes[id] {
+				name += fmt.Sprintf("[%d:%d]", a.Rows[i].From, a.Rows[i].From+a.Rows[i].Count)
+			}
+			who = append(who, name)
 		}
 		return fmt.Sprintf("start %s on %s: %s", name, p.cfg.Workers[a.Worker].Name, strings.Join(who, " "))
 	case CancelBatch:

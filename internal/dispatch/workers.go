@@ -39,6 +39,7 @@ func (c *Core) recount() {
 	for i := range c.models {
 		m := &c.models[i]
 		m.up, m.coming = 0, 0
+		clear(m.meets)
 		for j := range m.groups {
 			g := &m.groups[j]
 			g.free, g.up, g.maxItems = 0, 0, 0
@@ -55,6 +56,9 @@ func (c *Core) recount() {
 					g.up++
 					m.up++
 					g.maxItems = max(g.maxItems, limit)
+					for _, s := range w.Serves {
+						m.meets[s.Model] = m.meets[s.Model] || s.MaxBatch > 0
+					}
 				}
 				if w.free {
 					g.free++

@@ -2,12 +2,10 @@ package live
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
 	"motley/internal/dispatch"
-	"motley/internal/mono"
 )
 
 // history is a log in which requests are named by the order of their arrival
@@ -22,8 +20,6 @@ type history struct {
 
 // step is one event with its actions.
 type step struct {
-	at         mono.Time
-	calledOff  int // the batch of a Fail by nobody's fault, else −1
 	text       string
 	happenings []string
 }
@@ -37,12 +33,9 @@ func (h *history) trace(ev dispatch.Event, actions []dispatch.Action) {
 		h.requests[ev.Request] = len(h.requests)
 		ev.Request = dispatch.RequestID(h.requests[ev.Request])
 	}
-	s := step{at: ev.At, calledOff: -1, happenings: []string{ev.Kind.String()}}
+	s := step{happenings: []string{ev.Kind.String()}}
 	if ev.Kind == dispatch.Finish || ev.Kind == dispatch.Fail {
 		ev.Batch = dispatch.BatchID(h.batches[ev.Batch])
-		if ev.Fault == dispatch.NoFault {
-			s.calledOff = int(ev.Batch)
-		}
 		s.happenings = append(s.happenings, "fault="+ev.Fault.String())
 	}
 	type fields dispatch.Event // without its String, which leaves some out
@@ -88,20 +81,10 @@ func (h *history) action(s *step, a dispatch.Action) string {
 }
 
 // lines is the log up to the step in which the last request ended; later the
-// drivers wind up each in its own way. Executions that one event calls off end
-// at one instant, in no order: they are put into that of their start.
+// drivers wind up each in its own way.
 func (h *history) lines() []string {
-	log := slices.Clone(h.log[:h.last])
-	for i := 0; i < len(log); {
-		j := i + 1
-		for j < len(log) && log[i].calledOff >= 0 && log[j].calledOff >= 0 && log[j].at == log[i].at {
-			j++
-		}
-		slices.SortFunc(log[i:j], func(a, b step) int { return a.calledOff - b.calledOff })
-		i = j
-	}
 	var lines []string
-	for _, s := range log {
+	for _, s := range h.log[:h.last] {
 		lines = append(lines, strings.Split(s.text, "\n")...)
 	}
 	return lines

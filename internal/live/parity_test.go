@@ -25,7 +25,8 @@ import (
 // TestParity runs random workloads through the simulator and through the loop
 // and compares the logs: every event and every action, instants included. All
 // instants are drawn to the nanosecond, so that no two goroutines of the loop
-// wake at one; only the executions that one event calls off end together.
+// wake at one; only the executions that one event calls off end together, in the
+// order of their start.
 func TestParity(t *testing.T) {
 	const seeds, requests = 60, 300
 	seen := map[string]int{}
@@ -83,8 +84,8 @@ func newExperiment(seed uint64, requests int) *experiment {
 		if rng.IntN(4) > 0 {
 			a.Timeout = 2*time.Millisecond + time.Duration(rng.Int64N(int64(60*time.Millisecond)))
 		}
-		if rng.IntN(100) == 0 {
-			a.Size = 40
+		if rng.IntN(40) == 0 {
+			a.Size = 20 + rng.IntN(100)
 		}
 		x.arrivals = append(x.arrivals, a)
 	}
@@ -207,9 +208,13 @@ func (x *experiment) live(t *testing.T) (*history, []end) {
 	h := newHistory()
 	ends := make([]end, len(x.arrivals))
 	synctest.Test(t, func(t *testing.T) {
-		cfg := Config{Core: x.core(t), Trace: h.trace}
+		line := newLine()
+		cfg := Config{Core: x.core(t), Trace: func(ev dispatch.Event, actions []dispatch.Action) {
+			h.trace(ev, actions)
+			line.trace(ev, actions, h.starts)
+		}}
 		for w := range pool.WorkerID(workersInParity) {
-			cfg.Backends = append(cfg.Backends, drawn{x: x, worker: w, epoch: time.Now()})
+			cfg.Backends = append(cfg.Backends, drawn{x: x, worker: w, epoch: time.Now(), line: line})
 		}
 		l, err := New(cfg)
 		if err != nil {
@@ -291,6 +296,61 @@ type drawn struct {
 	x      *experiment
 	worker pool.WorkerID
 	epoch  time.Time
+	line   *line
+}
+
+// line lets executions that are called off at one instant end in the order of
+// their start, as they do in the simulator: what starts in their place, and on
+// which worker, depends on it.
+type line struct {
+	mu      sync.Mutex
+	moved   *sync.Cond
+	started map[execKey]int
+	order   map[dispatch.BatchID]int
+	waiting []int // that are called off, by the order of their start
+}
+
+// execKey names an execution in terms that a backend knows.
+type execKey struct {
+	worker pool.WorkerID
+	at     mono.Time
+	row    int
+}
+
+func newLine() *line {
+	l := &line{started: map[execKey]int{}, order: map[dispatch.BatchID]int{}}
+	l.moved = sync.NewCond(&l.mu)
+	return l
+}
+
+func (l *line) trace(ev dispatch.Event, actions []dispatch.Action, starts [][]int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ev.Kind == dispatch.Fail || ev.Kind == dispatch.Finish {
+		n := l.order[ev.Batch]
+		l.waiting = slices.DeleteFunc(l.waiting, func(w int) bool { return w == n })
+	}
+	for _, a := range actions {
+		switch a.Kind {
+		case dispatch.Start:
+			n := len(l.started)
+			l.order[a.Batch], l.started[execKey{a.Worker, ev.At, starts[0][0]}] = n, n
+			starts = starts[1:]
+		case dispatch.CancelBatch:
+			l.waiting = append(l.waiting, l.order[a.Batch])
+			slices.Sort(l.waiting)
+		}
+	}
+	l.moved.Broadcast()
+}
+
+// wait returns when it is the execution's turn to end.
+func (l *line) wait(k execKey) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n := l.started[k]; len(l.waiting) > 0 && l.waiting[0] != n; {
+		l.moved.Wait()
+	}
 }
 
 func (b drawn) Run(ctx context.Context, model string, calls []*backend.Call) error {
@@ -310,6 +370,7 @@ func (b drawn) Run(ctx context.Context, model string, calls []*backend.Call) err
 	select {
 	case <-time.After(o.Took):
 	case <-ctx.Done():
+		b.line.wait(execKey{b.worker, at, members[0]})
 		return backend.ContextError(ctx)
 	}
 	switch o.Fault {
