@@ -34,6 +34,7 @@ func single(tb testing.TB, arrivals string) sim.Experiment {
 
 // TestAllowableKnown finds rates that are known beforehand.
 func TestAllowableKnown(t *testing.T) {
+	long(t)
 	x := single(t, "constant")
 	for _, workers := range []int{1, 4} {
 		x.Counts = []int{workers}
@@ -75,6 +76,7 @@ func TestAllowableKnown(t *testing.T) {
 // TestAllowableIsAllowed holds the answer against runs without early ends: the
 // rate holds, 2 % above does not, and the same question gets the same answer.
 func TestAllowableIsAllowed(t *testing.T) {
+	long(t)
 	for _, policy := range []string{"fcfs", "least-load"} {
 		r, err := sim.NewRunner(fifteen(t, policy, 5000))
 		if err != nil {
@@ -102,6 +104,7 @@ func TestAllowableIsAllowed(t *testing.T) {
 
 // TestMeasureCounts holds the numbers of an overload against each other.
 func TestMeasureCounts(t *testing.T) {
+	long(t)
 	x := single(t, "exponential")
 	x.Warmup = 500
 	r, err := sim.NewRunner(x)
@@ -233,6 +236,7 @@ func TestOutages(t *testing.T) {
 
 // TestSeveralModels holds each model to its own QoS.
 func TestSeveralModels(t *testing.T) {
+	long(t)
 	x := single(t, "exponential")
 	slow := x.Models[0]
 	slow.Model.Name, slow.Share = "slow", 3

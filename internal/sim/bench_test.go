@@ -81,6 +81,7 @@ func BenchmarkRequests(b *testing.B) {
 
 // TestAllocations holds that a run costs allocations for its set-up only.
 func TestAllocations(t *testing.T) {
+	long(t)
 	for _, policy := range []string{"least-load", "priced"} {
 		count := func(requests int) float64 {
 			r, err := sim.NewRunner(fifteen(t, policy, requests))

@@ -17,6 +17,7 @@ import (
 // flat there (the GPU is busy half of the time at any such rate), so that the
 // chance in 600 misses alone moves the rate by a tenth.
 func TestKairosFCFS(t *testing.T) {
+	long(t)
 	cells := readData(t, "kairos/latency_samples.jsonl")
 	arrivals, err := workload.ParseArrivals("exponential", nil)
 	if err != nil {

@@ -33,6 +33,7 @@ func poisson(rng *rand.Rand, n int, gap time.Duration) []sim.Arrival {
 // exponential one of mean S. A share 1−ρ of the requests does not wait at all.
 // λ, S and ρ are those of the sample, which takes most of the chance out.
 func TestPollaczekKhinchine(t *testing.T) {
+	long(t)
 	const n, service = 60_000, 10 * ms
 	for seed, tc := range []struct {
 		name string
@@ -88,6 +89,7 @@ func TestPollaczekKhinchine(t *testing.T) {
 // several equal workers against the textbook's recursion: a request starts
 // when it has come and the first of the workers is free.
 func TestKieferWolfowitz(t *testing.T) {
+	long(t)
 	for _, workers := range []int{1, 2, 5} {
 		rng := rand.New(rand.NewPCG(3, uint64(workers)))
 		arrivals := poisson(rng, 5000, 9*ms/time.Duration(workers))
@@ -112,6 +114,7 @@ func TestKieferWolfowitz(t *testing.T) {
 // TestWorkConservation follows every policy from outside: with deadlines far
 // away, no worker stands idle while a request waits.
 func TestWorkConservation(t *testing.T) {
+	long(t)
 	for _, policy := range dispatch.Policies() {
 		if p, err := dispatch.NewPolicy(policy, 1); err != nil {
 			t.Fatal(err)
@@ -160,5 +163,13 @@ func TestWorkConservation(t *testing.T) {
 				t.Errorf("%s: worker %d was never used (%v)", policy, pool.WorkerID(w), perWorker)
 			}
 		}
+	}
+}
+
+// long is for tests of many simulated requests, which take minutes where every
+// invariant is checked at every step.
+func long(t *testing.T) {
+	if testing.Short() {
+		t.Skip("simulates many requests")
 	}
 }

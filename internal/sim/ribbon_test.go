@@ -29,6 +29,7 @@ func (p late) Traits() dispatch.Traits {
 // gaps and latencies, its own samples and sizes. An independent replay put
 // 79 of 80 cells within 0.7 points.
 func TestRibbonTable(t *testing.T) {
+	long(t)
 	const dir = "../../../shared/data/ribbon/"
 	cells := readData(t, "ribbon/latency_samples.jsonl")
 	f, err := os.Open(dir + "planner_lookup.csv")
