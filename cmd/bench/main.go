@@ -21,6 +21,7 @@ const usage = `bench: what a mix of instances carries, in a simulator that runs 
   bench suite kairos   [-data DIR] [-plot FILE.svg]                 Motley beside KAIROS, RIBBON, DeepRecSched, Clockwork
   bench suite ribbon    -data DIR  [-cells 200] [-seed N]           the simulator beside RIBBON's published tables
   bench suite ablation [-data DIR]                                  what each ingredient of Motley's policy adds
+  bench suite planner  [-data DIR]                                  the planner's pick beside every mix there is
   bench suite robust   [-data DIR]                                  what is left of it under noise, outages and bursts
   bench suite gap      [-data DIR]                                  where what is missing to the batching bound goes
   bench -h                                                          print this

@@ -8,7 +8,7 @@ import (
 	"motley/internal/bench"
 )
 
-const suites = "kairos, ribbon, ablation, robust or gap"
+const suites = "kairos, ribbon, ablation, planner, robust or gap"
 
 func runSuite(args []string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
@@ -24,6 +24,9 @@ func runSuite(args []string, stdout, stderr io.Writer) error {
 	case "ablation":
 		var a bench.Ablation
 		return c.runSuite(&a.Suite, args[1:], stdout, stderr, a.Run)
+	case "planner":
+		var e bench.Exhaustive
+		return c.runSuite(&e.Suite, args[1:], stdout, stderr, e.Run)
 	case "gap":
 		var g bench.Gap
 		return c.runSuite(&g.Suite, args[1:], stdout, stderr, g.Run)

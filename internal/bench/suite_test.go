@@ -130,6 +130,25 @@ func TestAblationSuite(t *testing.T) {
 	want(t, printed(t, c.Run, false), "no merging", "no packing", "kairos")
 }
 
+// TestPlannerSuite: the pick and the best are what they are said to be.
+func TestPlannerSuite(t *testing.T) {
+	long(t)
+	c := Exhaustive{tiny("wnd")}
+	var out bytes.Buffer
+	err := c.Run(Output{Stdout: &out, JSON: true})
+	if err != nil && !errors.Is(err, ErrOff) { // so few requests are mostly noise
+		t.Fatal(err)
+	}
+	rows := parsed[Picked](t, out.String())
+	if len(rows) != 1 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	r := rows[0]
+	if r.Mixes < 331 || r.BestQPS < r.RateQPS || math.Abs(r.OfBest-r.RateQPS/r.BestQPS) > 1e-3 || r.OfBest < 0.9 || (err != nil) != (r.OfBest < pickShare) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // TestGapSuite: the account adds up to what is reached.
 func TestGapSuite(t *testing.T) {
 	long(t)
