@@ -165,6 +165,25 @@ func (p *plan) starts(i int32) bool {
 	return l.free && l.first == i
 }
 
+// starting returns how many items are to start now, and whether any batch of
+// them has room for another request.
+func (p *plan) starting() (items int, hungry bool) {
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		if !l.free || l.first < 0 {
+			continue
+		}
+		d := &p.drafts[l.first]
+		m := &p.t.c.models[d.model]
+		items += d.items
+		if !hungry && !p.o.NoMerge && p.t.c.requests[d.lead].key != 0 {
+			more := d.items + max(1, int(m.demand.size))
+			hungry = more <= d.most && room(m, d.group, d.start, d.due, more) == more
+		}
+	}
+	return items, hungry
+}
+
 // holds reports whether the draft has rows of the record.
 func (d *draft) holds(slot uint32) bool {
 	for _, m := range d.members {

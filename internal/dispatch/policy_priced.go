@@ -54,8 +54,25 @@ type rest struct{ of, slot uint32 }
 const evictions = 16
 
 // ahead is how many requests are planned beyond those that workers are free
-// for. It bounds the time of a step.
-const ahead = 32
+// for, at first; twice as many each time as long as that fills batches that are
+// about to start, up to mostPlanned. They bound the time of a step.
+const (
+	ahead       = 32
+	mostPlanned = 1024
+)
+
+// make plans the first n waiting requests.
+func (p *priced) make(t *Turn, n int) {
+	p.order = t.oldest(p.order[:0], n)
+	if p.alone(t) {
+		p.byLatestStart(t)
+	}
+	p.out, p.held, p.rounds = p.out[:0], p.held[:0], 0
+	for again := true; again; p.rounds++ {
+		p.plan.begin(t)
+		again = p.fill(t)
+	}
+}
 
 func (*priced) Name() string { return "priced" }
 
@@ -67,14 +84,14 @@ func (p *priced) Dispatch(t *Turn) {
 	}
 	p.prices.refresh(t.c, &p.o)
 	p.plan.o, p.plan.y = &p.o, p.prices.y
-	p.order = t.oldest(p.order[:0], ahead+t.c.free)
-	if p.alone(t) {
-		p.byLatestStart(t)
-	}
-	p.out, p.held, p.rounds = p.out[:0], p.held[:0], 0
-	for again := true; again; p.rounds++ {
-		p.plan.begin(t)
-		again = p.fill(t)
+	started := 0
+	for n := ahead + t.c.free; ; n *= 2 {
+		p.make(t, n)
+		items, hungry := p.plan.starting()
+		if !hungry || items == started || len(p.order) < n || n >= mostPlanned {
+			break
+		}
+		started = items
 	}
 	for _, slot := range p.out {
 		if r := &t.c.requests[slot]; r.state == queued {
