@@ -29,6 +29,10 @@ func (p *plan) add(slot uint32) bool {
 	}
 	switch {
 	case best < 0:
+		if l := p.deepest(m, r, r.size, avoid); l >= 0 { // in time whole, beyond the plan
+			p.lanes[l].beyond += p.adds(m, r, l, r.size)
+			return true
+		}
 		if c.splittable(m, r) && (!m.demand.overload() || r.next != slot) && p.split(m, slot, avoid) {
 			return true
 		}
