@@ -37,24 +37,28 @@ var allowed = map[string][]string{
 	"internal/sim":                 {"internal/dispatch", "internal/mono", "internal/planner", "internal/pool", "internal/workload"},
 	"internal/engine":              {"internal/oip"},
 	"internal/engine/ort":          {"internal/engine", "internal/oip"},
-	"internal/backend":             {"internal/engine", "internal/oip", "internal/pool"},
+	"internal/earlyexit":           {},
+	"internal/earlyexit/baseline":  {"internal/earlyexit"},
+	"internal/gate":                {"internal/earlyexit"},
+	"internal/backend":             {"internal/earlyexit", "internal/engine", "internal/oip", "internal/pool"},
 	"internal/backend/backendtest": {"internal/backend", "internal/oip"},
-	"internal/live":                {"internal/backend", "internal/dispatch", "internal/mono", "internal/oip", "internal/pool"},
-	"internal/router":              {"internal/backend", "internal/live", "internal/oip", "internal/pool"},
-	"internal/config":              {"configs", "internal/oip", "internal/pool", "internal/workload"},
+	"internal/cascade":             {"internal/backend", "internal/earlyexit", "internal/gate", "internal/live", "internal/mono", "internal/oip", "internal/pool"},
+	"internal/live":                {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/mono", "internal/oip", "internal/pool"},
+	"internal/router":              {"internal/backend", "internal/earlyexit", "internal/gate", "internal/live", "internal/oip", "internal/pool"},
+	"internal/config":              {"configs", "internal/earlyexit", "internal/oip", "internal/pool", "internal/workload"},
 	"internal/app": {
-		"internal/backend", "internal/config", "internal/dispatch", "internal/engine", "internal/engine/ort",
+		"internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/engine", "internal/engine/ort",
 		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/router", "internal/sim", "internal/workload",
 	},
 	"internal/bench": {
-		"configs", "internal/config", "internal/dispatch", "internal/mono", "internal/planner", "internal/pool", "internal/sim", "internal/workload",
+		"configs", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/engine", "internal/oip", "internal/mono", "internal/planner", "internal/pool", "internal/sim", "internal/workload",
 	},
 }
 
 // pure are the packages whose decisions must be repeatable.
 var pure = []string{
 	"internal/mono", "internal/oip", "internal/pool", "internal/fluid", "internal/match", "internal/planner",
-	"internal/dispatch", "internal/earlyexit", "internal/workload", "internal/sim",
+	"internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/workload", "internal/sim",
 }
 
 // impure are imports that a pure package may not have.

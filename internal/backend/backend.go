@@ -13,6 +13,16 @@ type Call struct {
 	Request  *oip.Request
 	Response oip.Message // Body is appended to Response.Body[:0]: the caller owns and reuses it
 	Err      error       // set when this member alone failed; an *Error
+
+	// For staged runs. Ramps is the set, as bits, of ramps whose whole answers the
+	// client wants to see; 0 = only one answer. Mark asks for the parameters
+	// ee_exit, ee_final and ee_confidence in the answer.
+	Ramps uint32
+	Mark  bool
+	// Exit is the latest exit that a row of the answer left by, and Confidence the
+	// least of what those exits said; set where the run was staged.
+	Exit       int
+	Confidence float32
 }
 
 // Class says what kind of failure an Error is; dispatch decides by it whether

@@ -21,8 +21,9 @@ type EventKind uint8
 
 // The kinds of event, with the fields that each reads beside At.
 const (
-	Finish      EventKind = iota + 1 // Batch: it ended and every live member has its answer
+	Finish      EventKind = iota + 1 // Batch, Stages: it ended and every live member has its answer
 	Fail                             // Batch, Fault: it ended without answers
+	Exit                             // Batch, Member: that member has its answer early; the batch goes on
 	WorkerState                      // Worker, State
 	WorkerLimit                      // Worker, Model, Size: the most items it takes; 0 = it does not serve the model now
 	Cancel                           // Request: its client is gone
@@ -56,6 +57,14 @@ type Event struct {
 	Priority int       // OIP: 1 is highest; 0 stands for DefaultPriority
 	MergeKey uint64    // requests share a batch only where this is equal; 0 = alone
 	Whole    bool      // its rows may not run apart, nor does one with a MergeKey of 0
+	Member   int       // position in the Requests of the batch's Start
+	Stages   []Stage   // how far a batch's rows ran; empty where all ran to the end
+}
+
+// Stage is a part of an execution that its rows may leave after.
+type Stage struct {
+	Share float64 // of the time of a whole run, at any batch size; the shares of all stages add up to 1
+	Rows  int     // that ran it
 }
 
 // DefaultPriority is the level of a request that names none: one below the
@@ -103,7 +112,7 @@ type Action struct {
 }
 
 var (
-	eventNames  = [...]string{"?", "finish", "fail", "worker-state", "worker-limit", "cancel", "arrive", "tick"}
+	eventNames  = [...]string{"?", "finish", "fail", "exit", "worker-state", "worker-limit", "cancel", "arrive", "tick"}
 	actionNames = [...]string{"?", "start", "answer", "reject", "give-up", "cancel-batch"}
 	reasonNames = [...]string{"none", "queue_full", "deadline", "no_worker", "too_large", "refused", "exhausted"}
 	faultNames  = [...]string{"none", "worker", "request", "nobody"}
@@ -129,6 +138,8 @@ func (e Event) String() string {
 		return fmt.Sprintf("%s b%d", s, e.Batch)
 	case Fail:
 		return fmt.Sprintf("%s b%d fault=%v", s, e.Batch, e.Fault)
+	case Exit:
+		return fmt.Sprintf("%s b%d member=%d", s, e.Batch, e.Member)
 	case WorkerState:
 		return fmt.Sprintf("%s w%d %v", s, e.Worker, e.State)
 	case WorkerLimit:

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"motley/internal/backend"
+	"motley/internal/earlyexit"
+	"motley/internal/oip"
 	"motley/internal/pool"
 )
 
@@ -21,6 +23,16 @@ type Request struct {
 	MergeKey uint64        // requests merge only where this is equal; 0 = alone
 	Whole    bool          // its rows may not run apart
 
+	// Early exit: the most that the request allows (what the model is configured
+	// to do holds as well), the largest probability of disagreement that it takes
+	// (0 = the model's), and, for a client that wants to see every ramp, which ones
+	// (as bits) and who is told. Show is called from the goroutine that runs the
+	// batch and must not block; a request that is tried again shows them again.
+	Mode  earlyexit.Mode
+	Most  float64
+	Ramps uint32
+	Show  func(ramp int, m oip.Message)
+
 	// Of a request that was cut into parts, Worker, Batch and Ran are of the last
 	// one that was answered, and Queued goes up to the start of the first.
 	Worker   pool.WorkerID // who answered; −1 when nobody was asked
@@ -28,7 +40,12 @@ type Request struct {
 	Parts    int           // executions that answered it, each some of its rows; 1 as a rule
 	Attempts int           // executions it took part in
 	Queued   time.Duration // from arrival to the start of the execution that answered
-	Ran      time.Duration // execution time of that batch
+	Ran      time.Duration // execution time of that batch; until the answer left where it left early
+	// Exit is the latest exit that a row of the answer left by, the ramps counted
+	// from 0 and the model's own the last; −1 where the model has no ramps in use.
+	// Confidence is the least of what those exits said.
+	Exit       int
+	Confidence float32
 }
 
 // Reason says why a request was refused or failed without an answer of a
