@@ -434,7 +434,7 @@ func TestStreamsAtOnce(t *testing.T) {
 
 // Streams are among what a shutdown waits for, and count as connections.
 func TestStreamShutdown(t *testing.T) {
-	f := newFixture(t, func(cfg *Config) {
+	f := newIdleFixture(t, func(cfg *Config) {
 		withRamps(cfg)
 		cfg.MaxConnections = 1
 	})
