@@ -27,7 +27,8 @@ import (
 // fakeLoop answers requests by do, and is otherwise set by its fields.
 type fakeLoop struct {
 	do    func(*live.Request) error
-	down  atomic.Bool // no model is ready
+	doCtx func(context.Context, *live.Request) error // of streams; nil: do
+	down  atomic.Bool                                // no model is ready
 	after time.Duration
 
 	mu   sync.Mutex
@@ -37,18 +38,37 @@ type fakeLoop struct {
 }
 
 func (l *fakeLoop) Do(r *live.Request) error {
+	do, _ := l.note(r)
+	return do(r)
+}
+
+func (l *fakeLoop) DoContext(ctx context.Context, r *live.Request) error {
+	do, doCtx := l.note(r)
+	if doCtx == nil {
+		return do(r)
+	}
+	return doCtx(ctx, r)
+}
+
+// note keeps r for last and returns what is to be done with it.
+func (l *fakeLoop) note(r *live.Request) (func(*live.Request) error, func(context.Context, *live.Request) error) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.seen, l.head = *r, *r.Call.Request
 	l.data = append(l.data[:0], r.Call.Request.Body...)
-	do := l.do
-	l.mu.Unlock()
-	return do(r)
+	return l.do, l.doCtx
 }
 
 func (l *fakeLoop) set(do func(*live.Request) error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.do = do
+	l.do, l.doCtx = do, nil
+}
+
+func (l *fakeLoop) setContext(do func(context.Context, *live.Request) error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.doCtx = do
 }
 
 func (l *fakeLoop) last() (live.Request, []byte) {
@@ -120,6 +140,15 @@ func (l *logBuffer) String() string {
 
 func newFixture(t testing.TB, change func(*Config)) *fixture {
 	t.Helper()
+	f := newIdleFixture(t, change)
+	go func() { f.served <- f.server.Serve(f.ln) }()
+	return f
+}
+
+// newIdleFixture is a fixture that does not serve its listener: where there is
+// another one, it would count as a connection.
+func newIdleFixture(t testing.TB, change func(*Config)) *fixture {
+	t.Helper()
 	f := &fixture{t: t, loop: &fakeLoop{}, log: &logBuffer{}, ln: fasthttputil.NewInmemoryListener(), served: make(chan error, 1)}
 	f.loop.set(answerWith(jsonAnswer, -1))
 	reg := prometheus.NewRegistry()
@@ -153,7 +182,6 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 	if f.server, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	go func() { f.served <- f.server.Serve(f.ln) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
