@@ -16,14 +16,15 @@ type RequestID uint64
 type BatchID uint64
 
 // EventKind says what happened. The order of the constants is the order of
-// simultaneous events: what frees capacity comes before what asks for it.
+// simultaneous events: what frees capacity comes before what asks for it. An Exit
+// of a batch always comes before its Finish or Fail.
 type EventKind uint8
 
 // The kinds of event, with the fields that each reads beside At.
 const (
 	Finish      EventKind = iota + 1 // Batch, Stages: it ended and every live member has its answer
 	Fail                             // Batch, Fault: it ended without answers
-	Exit                             // Batch, Member: that member has its answer early; the batch goes on
+	Exit                             // Batch, Member: that member has its answer early; the batch goes on, and keeps its worker, to its Finish or Fail
 	WorkerState                      // Worker, State
 	WorkerLimit                      // Worker, Model, Size: the most items it takes; 0 = it does not serve the model now
 	Cancel                           // Request: its client is gone
@@ -62,10 +63,7 @@ type Event struct {
 }
 
 // Stage is a part of an execution that its rows may leave after.
-type Stage struct {
-	Share float64 // of the time of a whole run, at any batch size; the shares of all stages add up to 1
-	Rows  int     // that ran it
-}
+type Stage = pool.Stage
 
 // DefaultPriority is the level of a request that names none: one below the
 // highest.
@@ -80,7 +78,7 @@ const (
 	Answer                            // Request, Batch: hand out the answer of its batch, or of all its parts' batches; Batch is the last
 	Reject                            // Request, Reason: it was never run
 	GiveUp                            // Request, Reason: it was tried and is out of attempts or time
-	CancelBatch                       // Batch, Worker: nobody wants it any more; Fail or Finish is still owed
+	CancelBatch                       // Batch, Worker: nobody waits for it any more, it hangs, or its worker is down; Fail or Finish is still owed
 )
 
 // Reason says why a request got no answer.
@@ -135,7 +133,15 @@ func (e Event) String() string {
 	s := fmt.Sprintf("%v %v", e.At, e.Kind)
 	switch e.Kind {
 	case Finish:
-		return fmt.Sprintf("%s b%d", s, e.Batch)
+		s = fmt.Sprintf("%s b%d", s, e.Batch)
+		for i, st := range e.Stages {
+			sep := "/"
+			if i == 0 {
+				sep = " rows="
+			}
+			s += fmt.Sprintf("%s%d", sep, st.Rows)
+		}
+		return s
 	case Fail:
 		return fmt.Sprintf("%s b%d fault=%v", s, e.Batch, e.Fault)
 	case Exit:
