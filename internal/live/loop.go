@@ -322,10 +322,10 @@ func (l *Loop) refuseLocked(a *dispatch.Action, wakes *wakeList) {
 }
 
 // Close refuses what comes from now on, waits until every request inside Do
-// has its outcome, and frees what the loop holds, backends included. When ctx
-// ends first, the requests that are left are refused as Stopping, their
-// executions are cancelled, and Close returns an error once those have
-// returned.
+// has its outcome and every execution has ended, and frees what the loop holds,
+// backends included. When ctx ends first, the requests that are left are
+// refused as Stopping, the executions are cancelled, and Close returns an error
+// once those have returned.
 func (l *Loop) Close(ctx context.Context) error {
 	l.mu.Lock()
 	if !l.mu.stopping {
@@ -344,6 +344,7 @@ func (l *Loop) Close(ctx context.Context) error {
 		}
 	}
 	l.stop()
+	defer context.AfterFunc(ctx, l.stopRuns)()
 	l.done.Wait()
 	l.mu.Lock()
 	l.mu.closed = true
@@ -355,8 +356,20 @@ func (l *Loop) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// refuseAll ends every request inside Do, and every execution, and returns how
-// many requests there were.
+// stopRuns cancels the executions that are left: nobody waits for them but those
+// who learn how early answers have turned out.
+func (l *Loop) stopRuns() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, ex := range l.mu.runs {
+		if ex != nil {
+			ex.cancel()
+		}
+	}
+}
+
+// refuseAll ends every request inside Do and returns how many there were. The
+// core calls off the executions that nobody waits for then.
 func (l *Loop) refuseAll() int {
 	var wakes wakeList
 	l.mu.Lock()
@@ -364,11 +377,6 @@ func (l *Loop) refuseAll() int {
 	for _, t := range l.mu.tickets {
 		if t != nil {
 			l.cancelLocked(t.id, &Refusal{Reason: Stopping}, &wakes)
-		}
-	}
-	for _, ex := range l.mu.runs { // what runs on for audits alone the core does not stop
-		if ex != nil && !ex.off {
-			ex.cancel()
 		}
 	}
 	l.mu.Unlock()
