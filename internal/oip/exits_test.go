@@ -104,7 +104,7 @@ func TestSplitExit(t *testing.T) {
 	}
 	// Only the second is wanted, and gets its own rows.
 	last := new(Message)
-	if err := SplitExit([]*Message{nil, last}, parse(out), reqs, []int{1, 2}, marks); err != nil || string(last.Body) != string(dst[1].Body) {
+	if err := SplitExit([]*Message{nil, last}, parse(out), []*Request{nil, reqs[1]}, []int{1, 2}, marks); err != nil || string(last.Body) != string(dst[1].Body) {
 		t.Errorf("alone: %q, %v", last.Body, err)
 	}
 	// As JSON, whatever was asked for.
