@@ -90,6 +90,13 @@ func (a *App) models() []router.Model {
 				i := a.loop.Info(id)
 				return router.ModelInfo{Metadata: i.Metadata, Batched: i.Batched, MaxBatch: i.MaxBatch, Splits: i.Splits}
 			},
+			Exits: reportOf(a.pool.gates[i]),
+			Ramps: func() (int, []float64) {
+				if x := a.loop.Info(id).Exits; x != nil {
+					return x.Ramps, x.Depth
+				}
+				return 0, nil
+			},
 		})
 	}
 	return all

@@ -51,6 +51,14 @@ func controllerOf(e *config.EarlyExit, x gate.Exits) (*earlyexit.Adaptive, error
 	return c, nil
 }
 
+// reportOf says where a model's early exit stands; nil where it has none.
+func reportOf(g *gate.Gate) func() (earlyexit.Report, bool) {
+	if g == nil {
+		return nil
+	}
+	return func() (earlyexit.Report, bool) { return g.Report(), true }
+}
+
 // share makes a model one that several workers run: it is closed with the
 // parts.
 func share(m engine.Model) engine.Model {
