@@ -48,6 +48,7 @@ type model struct {
 	byType   []int32 // index into groups by instance type, −1 for none
 	groups   []group
 	profiles []*pool.Profile // of the groups
+	mix      pool.Mix        // how far rows run, on all of them
 	up       int             // workers that serve it and are up
 	coming   int             // workers that serve it and are starting
 	meets    []bool          // by model: some worker that is up serves both
@@ -205,7 +206,7 @@ func (c *Core) Step(ev Event, dst []Action) []Action {
 	c.out = dst
 	switch ev.Kind {
 	case Finish:
-		c.finish(ev.Batch)
+		c.finish(ev.Batch, ev.Stages)
 	case Fail:
 		c.fail(ev.Batch, ev.Fault)
 	case Exit:

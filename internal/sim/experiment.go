@@ -18,6 +18,7 @@ type Demand struct {
 	Share float64         // weight among the models' requests; 0 = 1
 	Sizes *workload.Sizes // required
 	Alone bool            // its requests are never merged with others
+	Exits *Exits          // nil: it has none
 }
 
 // Experiment is a pool, what is asked of it, and the policy that is to cope.
@@ -167,6 +168,8 @@ func (r *Runner) check() error {
 			return fmt.Errorf("model %s: no sizes", d.Model.Name)
 		case !(d.Share >= 0):
 			return fmt.Errorf("model %s: share %v", d.Model.Name, d.Share)
+		case d.Exits != nil && d.Exits.check() != nil:
+			return fmt.Errorf("model %s: %w", d.Model.Name, d.Exits.check())
 		case len(x.Truth[m]) != len(x.Types):
 			return fmt.Errorf("model %s: truth of %d instance types, there are %d", d.Model.Name, len(x.Truth[m]), len(x.Types))
 		}
