@@ -67,7 +67,12 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, errors.Join(err, p.close())
 	}
 	loop.Watch()
-	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, keeper: keep(p.memory, cfg.Learned.Interval, loop.Learned)}
+	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p}
+	every := cfg.Learned.Interval
+	if cfg.Learned.File == "" {
+		every = 0
+	}
+	a.keeper = keep(every, opt.Log, func() error { return errors.Join(p.memory.save(loop.Learned()), p.saveExits()) })
 	a.server, err = router.New(router.Config{
 		Loop: loop, Models: a.models(), Metrics: metrics, Gatherer: registry, Log: opt.Log, Version: opt.Version,
 		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,

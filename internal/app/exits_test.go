@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -154,7 +153,7 @@ func exitsConfig(t testing.TB, dir string, mode earlyexit.Mode, calibration []by
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Models[0].QoS.Target = 2 * time.Second // other tests run beside this one
+	cfg.Models[0].QoS.Target = time.Minute // other tests run beside this one
 	return cfg
 }
 
@@ -206,7 +205,8 @@ func TestEarlyExits(t *testing.T) {
 	labels := fullLabels(t, images)
 	for _, mode := range []earlyexit.Mode{earlyexit.Latency, earlyexit.Compute} {
 		t.Run(mode.String(), func(t *testing.T) {
-			s := serveConfig(t, exitsConfig(t, t.TempDir(), mode, calibration), Options{})
+			cfg := exitsConfig(t, t.TempDir(), mode, calibration)
+			s := serveConfig(t, cfg, Options{})
 			c := s.client(64)
 			var mu sync.Mutex
 			exits := map[int]int{}
@@ -272,6 +272,16 @@ func TestEarlyExits(t *testing.T) {
 			if math.Abs(r.Disagreed-float64(wrong)) > off {
 				t.Errorf("the audits say that %.1f answers are not the model's, and it were %d", r.Disagreed, wrong)
 			}
+			again, err := New(cfg, Options{Log: quiet()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b := again.pool.gates[0].Report(); b.Seen != r.Seen || b.Disagreed != r.Disagreed || b.Tau != r.Tau {
+				t.Errorf("after a restart it goes on with %+v, and stopped with %+v", b, r)
+			}
+			if err := again.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 }
@@ -286,7 +296,7 @@ func TestEarlyExitsAreSooner(t *testing.T) {
 	calibration := recordExits(t, fashionImages(t, "train", 1500))
 	images := fashionImages(t, "t10k", 300)
 	median := func(mode earlyexit.Mode) (left, call time.Duration) {
-		a, err := New(exitsConfig(t, t.TempDir(), mode, calibration), Options{Log: slog.New(slog.DiscardHandler)})
+		a, err := New(exitsConfig(t, t.TempDir(), mode, calibration), Options{Log: quiet()})
 		if err != nil {
 			t.Fatal(err)
 		}
