@@ -33,6 +33,7 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 	g := mod.group(wk.Type)
 	g.flying++
 	g.tried = c.now
+	g.batch += (float64(b.items) - g.batch) / batchSpan
 	p := g.profile
 	b.ends = c.now.Add(p.Mean(b.items))
 	hang := c.now.Add(p.Bound(b.items, mod.Quantile) + c.cfg.Hang)

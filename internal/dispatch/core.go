@@ -66,6 +66,8 @@ type group struct {
 	flying   int       // batches of the model that its workers run
 	tried    mono.Time // when the last one started
 	enough   int       // items of the smallest batch that is worth while; the priced policy's
+	busy     float64   // share of its workers that arrivals found busy, over about demandSpan of them
+	batch    float64   // mean items of the model's batches that its workers ran, over about batchSpan of them
 	cursor   int       // where the search for a free worker goes on, so that equals share the work
 }
 

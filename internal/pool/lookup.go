@@ -117,11 +117,11 @@ func (c *curve) outside(n float64, i int) (mean, bound float64) {
 		first := &c.corners[0]
 		slope := min(c.per, first.mean/float64(first.n))
 		mean = first.mean - slope*(float64(first.n)-max(n, 1))
-		return mean, mean * (first.bound / first.mean)
+		return mean, min(mean*(first.bound/first.mean), first.bound) // whatever the rounding
 	}
 	last := &c.corners[len(c.corners)-1]
 	mean = last.mean + c.per*(n-float64(last.n))
-	return mean, mean * (last.bound / last.mean)
+	return mean, max(mean*(last.bound/last.mean), last.bound)
 }
 
 // longest keeps estimates clear of the overflow of time.Duration, sums of

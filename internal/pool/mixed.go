@@ -139,9 +139,16 @@ func (m *mixed) refresh(whole *curve, q float64) {
 	if len(m.corners) == 0 {
 		m.lay(whole)
 	}
-	if m.age++; m.version != m.mix.version || m.q != q || m.age > partsEvery {
-		m.version, m.q, m.age = m.mix.version, q, 0
-		m.divide(whole)
+	if m.q == q {
+		m.age++ // otherwise somebody asks for another probability
+	}
+	if m.version != m.mix.version || m.age > partsEvery {
+		m.version, m.age, m.q = m.mix.version, 0, 0
+		m.divideMean(whole)
+	}
+	if m.q != q {
+		m.q = q
+		m.divideMost(whole)
 	}
 	mean, bound := 0.0, 0.0
 	for i := range m.corners {
@@ -183,20 +190,27 @@ func (m *mixed) lay(whole *curve) {
 	m.reindex()
 }
 
-// divide computes the parts.
-func (m *mixed) divide(whole *curve) {
+// divideMean computes the parts that are expected.
+func (m *mixed) divideMean(whole *curve) {
+	for i := range m.corners {
+		n, left := m.corners[i].n, 0.0
+		for s, share := range m.share {
+			left += share * m.mix.expected(whole, n, m.mix.used[s])
+		}
+		m.parts[i].mean = min(1, left/whole.at(n))
+	}
+}
+
+// divideMost computes the parts that are not exceeded with probability q.
+func (m *mixed) divideMost(whole *curve) {
 	z := max(0, math.Sqrt2*math.Erfinv(2*m.q-1))
 	for i := range m.corners {
-		n := m.corners[i].n
-		all := whole.at(n)
-		mean, most := 0.0, 0.0
+		n, left := m.corners[i].n, 0.0
 		for s, share := range m.share {
-			p := m.mix.used[s]
-			mean += share * m.mix.expected(whole, n, p)
-			if rows := m.mix.most(n, p, z); rows >= 1 {
-				most += share * whole.between(rows)
+			if rows := m.mix.most(n, m.mix.used[s], z); rows >= 1 {
+				left += share * whole.between(rows)
 			}
 		}
-		m.parts[i] = part{min(1, mean/all), min(1, most/all)}
+		m.parts[i].most = min(1, left/whole.at(n))
 	}
 }

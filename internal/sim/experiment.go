@@ -106,8 +106,13 @@ func NewRunner(x Experiment) (*Runner, error) {
 		r.shares = append(r.shares, sum)
 	}
 	r.shares[len(r.shares)-1] = 1
+	changes := false
+	for i := range r.x.Models {
+		e := r.x.Models[i].Exits
+		changes = changes || e != nil && len(e.Leave) > 1
+	}
 	r.buildWorkers()
-	r.steady = x.Arrivals.Stationary() && len(x.Outages) == 0 && x.OutagesOver == nil && len(x.Disturb) == 0
+	r.steady = x.Arrivals.Stationary() && len(x.Outages) == 0 && !changes && x.OutagesOver == nil && len(x.Disturb) == 0
 	return r, nil
 }
 
