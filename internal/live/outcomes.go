@@ -56,8 +56,14 @@ func (w *watch) learn() {
 	}
 }
 
+// maxSignals bounds the memory that an idle execution holds on to, like maxKept.
+const maxSignals = maxKept / 16
+
 // release lets go of what belongs to others.
 func (w *watch) release() {
 	w.gate, w.exits = nil, nil
 	clear(w.asked[:cap(w.asked)])
+	if cap(w.signals) > maxSignals {
+		w.signals, w.rows, w.asked, w.places, w.verdicts, w.outcomes = nil, nil, nil, nil, nil, nil
+	}
 }
