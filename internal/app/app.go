@@ -61,12 +61,18 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	}
 	loop, err := live.New(live.Config{
 		Core: p.core, Backends: p.backends, Observer: metrics, Log: opt.Log, Trace: opt.Trace, Probe: p.probe,
+		Gates: p.gates,
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	loop.Watch()
-	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, keeper: keep(p.memory, cfg.Learned.Interval, loop.Learned)}
+	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p}
+	every := cfg.Learned.Interval
+	if cfg.Learned.File == "" {
+		every = 0
+	}
+	a.keeper = keep(every, opt.Log, func() error { return errors.Join(p.memory.save(loop.Learned()), p.saveExits()) })
 	a.server, err = router.New(router.Config{
 		Loop: loop, Models: a.models(), Metrics: metrics, Gatherer: registry, Log: opt.Log, Version: opt.Version,
 		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
@@ -88,6 +94,13 @@ func (a *App) models() []router.Model {
 			Info: func() router.ModelInfo {
 				i := a.loop.Info(id)
 				return router.ModelInfo{Metadata: i.Metadata, Batched: i.Batched, MaxBatch: i.MaxBatch, Splits: i.Splits}
+			},
+			Exits: reportOf(a.pool.gates[i]),
+			Ramps: func() (int, []float64) {
+				if x := a.loop.Info(id).Exits; x != nil {
+					return x.Ramps, x.Depth
+				}
+				return 0, nil
 			},
 		})
 	}

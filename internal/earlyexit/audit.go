@@ -1,0 +1,27 @@
+package earlyexit
+
+import "math"
+
+// auditor spreads a share of audits over the rows that exit: with a chance
+// that goes with √(p(1−p)), which makes the estimate of the losses as sharp as
+// that many audits can (Neyman's allocation), and so more of them near the
+// threshold.
+type auditor struct {
+	tokens float64 // rows that could be audited beyond the chances given so far
+}
+
+const (
+	tokensMost = 40   // bounds the tokens either way
+	tokensFold = 13.3 // tokens that make the chance e times as large
+)
+
+func (u *auditor) chance(risk, least float64) float64 {
+	q := math.Sqrt(risk*(1-risk)) * math.Exp(u.tokens/tokensFold)
+	return max(least, min(1, q))
+}
+
+// spend counts the chance of an exit that could stop.
+func (u *auditor) spend(q float64) { u.tokens = max(-tokensMost, u.tokens-q) }
+
+// earn counts a row.
+func (u *auditor) earn(share float64) { u.tokens = min(tokensMost, u.tokens+share) }
