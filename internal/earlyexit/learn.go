@@ -26,7 +26,7 @@ func (a *Adaptive) look(signals []Signal, v *view) {
 	for r := range a.ramps {
 		if signals[r].Seen() {
 			v.seen |= 1 << r
-			v.model[r], v.odds[r], v.risks[r] = a.risk(signals, r, &v.x[r])
+			v.model[r], v.odds[r], v.risks[r], _ = a.risk(signals, r, &v.x[r])
 			v.scores[r] = a.ramps[r].ahead.score(v.risks[r], v.odds[r], a.ramps[r].saved)
 		}
 	}
