@@ -94,7 +94,7 @@ func (a *Adaptive) settle() error {
 		return errors.New("foreign: a number is out of range")
 	}
 	for i, s := range a.sets {
-		if s >= 1<<len(a.ramps) || !a.allowed(s, i) { // the budget may have changed
+		if uint64(s)>>len(a.ramps) != 0 || !a.allowed(s, i) { // the budget may have changed
 			a.sets[i] = spread(len(a.ramps), func(s uint32) bool { return a.allowed(s, i) })
 		}
 	}
