@@ -38,14 +38,6 @@ var adversaries = map[string]adversary{
 	"a coin": func(_ int, _ *Adaptive, chance *rand.Rand) (float32, func(int) uint32) {
 		return float32(chance.Float64()), func(int) uint32 { return uint32(chance.IntN(8)) }
 	},
-	"strikes where the last ramp is taken": func(_ int, _ *Adaptive, chance *rand.Rand) (float32, func(int) uint32) {
-		return float32(1 - 0.2*chance.Float64()*chance.Float64()), func(exit int) uint32 {
-			if exit == 2 {
-				return 3
-			}
-			return 7
-		}
-	},
 }
 
 // play runs n rows of an adversary, outcomes learned of late rows after, and
@@ -108,15 +100,15 @@ func TestBound(t *testing.T) {
 				if i >= 1000 && lost[i-1000] {
 					window--
 				}
-				if bound := 0.008*float64(i+1) + 3/0.1 + 1 + float64(late); float64(sum) > bound {
+				if bound := 0.0085*float64(i+1) + 3/0.2 + 1 + float64(late); float64(sum) > bound {
 					t.Fatalf("%s, %d rows late: %d lost after %d rows, bound %v", name, late, sum, i+1, bound)
 				}
 				if window > 16+late {
 					t.Fatalf("%s, %d rows late: %d lost in a window that ends at row %d", name, late, window, i)
 				}
 			}
-			if r := a.Report(); float64(sum) > r.Bound || r.Bound > 0.008*n+31.001+float64(late) || r.Disagreed != float64(sum) {
-				t.Errorf("%s: report counts %v within %v, want %d within %v", name, r.Disagreed, r.Bound, sum, 0.008*n+31)
+			if r := a.Report(); float64(sum) > r.Bound || r.Bound > 0.0085*n+16.001+float64(late) || r.Disagreed != float64(sum) {
+				t.Errorf("%s: report counts %v within %v, want %d within %v", name, r.Disagreed, r.Bound, sum, 0.0085*n+16)
 			}
 			t.Logf("%s, %d rows late: %d lost of %d, exits %d", name, late, sum, n, a.account.exited)
 		}
@@ -203,11 +195,11 @@ func TestCertificate(t *testing.T) {
 	}
 	const runs, rows = 10_000, 4000
 	for _, q := range []float64{1, 0.1} {
-		for _, step := range []int{12, 20} {
+		for _, step := range []int{certifyAt, 20} {
 			chance := rand.New(rand.NewPCG(uint64(step), 10))
-			truth, wrong := certifyShares[step], 0
+			truth, wrong := newCertificate(0.01).shares[step], 0
 			for range runs {
-				var c certificate
+				c := newCertificate(0.01)
 				for range rows {
 					loss := 0.0
 					if q < 1 { // as Learn has it: audited, with a control variate that is off
@@ -242,7 +234,7 @@ func TestCertificate(t *testing.T) {
 // not.
 func TestCertificateFinds(t *testing.T) {
 	chance := rand.New(rand.NewPCG(1, 11))
-	var c certificate
+	c := newCertificate(0.01)
 	rows := 0
 	for c.proven() > 0.01 && rows < 10_000 {
 		c.learn(0, 1)
@@ -251,6 +243,9 @@ func TestCertificateFinds(t *testing.T) {
 	t.Logf("1 %% is certified after %d rows without a loss", rows)
 	if rows > 800 {
 		t.Errorf("1 %% is certified only after %d rows without a loss", rows)
+	}
+	if got := c.proven(); got != 0.01 {
+		t.Errorf("%v is certified, want 0.01 itself to be one of the shares", got)
 	}
 	draw := func(n int, p float64) {
 		for range n {

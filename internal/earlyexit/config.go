@@ -21,9 +21,9 @@ type Config struct {
 	Budget float64 // what all active ramps may add to a whole run, as a share of it, at every batch size; default 0.02
 
 	// Control.
-	Spend  float64 // the share of the budget of disagreements that is planned for; the rest is for chance; default 0.8
+	Spend  float64 // the share of the budget of disagreements that is planned for; the rest is for chance; default 0.85
 	Window int     // rows within which the budget is paced, at least 5/(1 − Target); default 1000
-	Gain   float64 // integral control: by how much a disagreement lowers the logarithm of what is planned; default 0.1
+	Gain   float64 // integral control: by how much a disagreement lowers the logarithm of what is planned; default 0.2
 	Pace   float64 // the share of a window's budget that is left when exits begin to become rarer; default 0.3
 	Tight  float64 // the share of the plan that holds when a window's budget is used up; default 0.12
 	Recent float64 // rows over which the mix of rows is averaged; default 200
@@ -43,7 +43,7 @@ type Config struct {
 	SafeRows  int     // rows that are run to the end after an alarm before exits are allowed again; default 100
 
 	// Ramp sets.
-	Explore    float64 // the share of batches that evaluate all ramps; default 0.03
+	Explore    float64 // the share of batches that evaluate all ramps, below what a 95th percentile leaves out; default 0.03
 	Reconsider int     // rows after which the set of one batch size is chosen anew; default 512
 }
 
@@ -53,7 +53,7 @@ func (c *Config) complete() error {
 		v *float64
 		d float64
 	}{
-		{&c.Target, 0.99}, {&c.Budget, 0.02}, {&c.Spend, 0.8}, {&c.Gain, 0.1}, {&c.Pace, 0.3}, {&c.Tight, 0.12},
+		{&c.Target, 0.99}, {&c.Budget, 0.02}, {&c.Spend, 0.85}, {&c.Gain, 0.2}, {&c.Pace, 0.3}, {&c.Tight, 0.12},
 		{&c.Recent, 200}, {&c.Walk, 2e-4}, {&c.Memory, 800}, {&c.Prior, 20}, {&c.Audits, 0.06}, {&c.AuditLeast, 0.04},
 		{&c.AlarmRows, 20_000}, {&c.Jolt, 0.1}, {&c.Explore, 0.03},
 	} {
@@ -86,7 +86,7 @@ func (c *Config) complete() error {
 		{"memory", c.Memory, 50, 1e7}, {"prior", c.Prior, 0.1, 1e5}, {"audits", c.Audits, 1e-3, 1},
 		{"audit_least", c.AuditLeast, 1e-3, 1}, {"alarm_rows", c.AlarmRows, 100, 1e12},
 		{"jolt", c.Jolt, 1e-9, 2},
-		{"safe_rows", float64(c.SafeRows), 1, 1e6}, {"explore", c.Explore, 1e-4, 1}, {"reconsider", float64(c.Reconsider), 16, 1e9},
+		{"safe_rows", float64(c.SafeRows), 1, 1e6}, {"explore", c.Explore, 1e-4, 0.045}, {"reconsider", float64(c.Reconsider), 16, 1e9},
 	} {
 		if !(b.v >= b.low && b.v <= b.top) {
 			errs = append(errs, fmt.Errorf("%s: %v: want %v to %v", b.name, b.v, b.low, b.top))

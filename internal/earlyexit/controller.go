@@ -25,7 +25,7 @@ type Outcome struct {
 	Exit    int      // the ramp that answered; −1: the full model did
 	Audit   float64  // of the verdict that let it exit; 1 where none did
 	Ran     bool     // it ran to the end, so Agree and Class mean something
-	Lost    bool     // it was to run to the end and did not: its worker failed, its client left
+	Lost    bool     // it was to run to the end and did not: its worker failed, its client left; where Exit is −1 as well it got no answer, and nothing else is known of it
 	Agree   uint32   // by ramp, as bits: its answer is the full model's
 	Class   int32    // the full model's answer; −1: unknown
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 )
 
 // The saved form: magic, version, length of the payload, payload, checksum of
@@ -35,9 +36,9 @@ func (a *Adaptive) AppendState(dst []byte) []byte {
 }
 
 // Load continues from what AppendState wrote, of a controller with the same
-// ramps, mode and window. Where the batch sizes that were measured are others,
-// sets of ramps are taken over in their order, and chosen anew as ever. On an
-// error a is as it was.
+// ramps, mode, target and window. Where the batch sizes that were measured are
+// others, sets of ramps are taken over in their order, and chosen anew as ever.
+// On an error a is as it was.
 func (a *Adaptive) Load(data []byte) error {
 	if err := a.load(data); err != nil {
 		return fmt.Errorf("cannot load the state of an early-exit controller: %w", err)
@@ -100,7 +101,7 @@ func (a *Adaptive) settle() error {
 	}
 	a.turn %= len(a.sets)
 	for i, s := range a.sets {
-		if s >= 1<<len(a.ramps) || !a.allowed(s, i) { // the budget may have changed
+		if uint64(s)>>len(a.ramps) != 0 || !a.allowed(s, i) { // the budget may have changed
 			a.sets[i] = spread(len(a.ramps), func(s uint32) bool { return a.allowed(s, i) })
 		}
 	}
@@ -118,6 +119,7 @@ func (a *Adaptive) code(c *coder) {
 	c.must("ramps", len(a.ramps))
 	c.must("mode", int(a.cfg.Mode))
 	c.must("window", len(a.control.ring))
+	c.must("target, millionths", int(math.Round(a.cfg.Target*1e6)))
 	sets := len(a.sets)
 	c.integer(&sets)
 	if sets < 1 || sets > mostSets {

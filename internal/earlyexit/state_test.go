@@ -68,7 +68,7 @@ func TestStateOfOtherBatchSizes(t *testing.T) {
 	if back.turn != 0 || !bytes.Equal(back.AppendState(nil), few.AppendState(nil)) {
 		t.Error("there and back again it is another")
 	}
-	huge := resealed(few.AppendState(nil), func(b []byte) { b[stateHead+24+3] = 1 })
+	huge := resealed(few.AppendState(nil), func(b []byte) { b[stateHead+32+3] = 1 })
 	if err := back.Load(huge); err == nil || !strings.Contains(err.Error(), "batch sizes") {
 		t.Errorf("%v", err)
 	}
@@ -83,6 +83,8 @@ func TestStateRefused(t *testing.T) {
 	version[len(stateMagic)] = 99
 	other := c
 	other.Window = 600
+	target := c
+	target.Target = 0.98
 	mode := c
 	mode.Mode = Compute
 	ramps := Config{Mode: Latency, Ramps: 3, Window: 500}
@@ -99,9 +101,10 @@ func TestStateRefused(t *testing.T) {
 		{"another version", "version 99", version, c},
 		{"something else", "foreign", []byte(`{"version": 1, "profiles": []}`), c},
 		{"another window", "window", good, other},
+		{"another target", "target", good, target},
 		{"another mode", "mode", good, mode},
 		{"other ramps", "ramps", good, ramps},
-		{"not a number", "not a number", resealed(good, func(b []byte) { b[stateHead+32+7], b[stateHead+32+6] = 0x7f, 0xf8 }), c},
+		{"not a number", "not a number", resealed(good, func(b []byte) { b[stateHead+40+7], b[stateHead+40+6] = 0x7f, 0xf8 }), c},
 		{"too long inside", "too many", resealed(append(bytes.Clone(good), 1, 2, 3, 4), nil), c},
 	} {
 		b := newAdaptive(t, tc.config)

@@ -114,15 +114,13 @@ func (g *Gate) Together(ramp int, rows []*earlyexit.Row, verdicts []earlyexit.Ve
 	defer g.mu.Unlock()
 	chance := g.mu.chance.Float64()
 	all := earlyexit.Verdict{Exit: true, Stop: true}
-	for i, r := range rows {
+	for _, r := range rows {
 		r.Chance = chance
 		v := g.mu.controller.Decide(r, ramp)
-		if !v.Exit {
-			clear(verdicts[i:])
-			clear(verdicts[:i])
-			return
-		}
-		all.Stop, all.Audit = all.Stop && v.Stop, max(all.Audit, v.Audit)
+		all.Exit, all.Stop, all.Audit = all.Exit && v.Exit, all.Stop && v.Stop, max(all.Audit, v.Audit)
+	}
+	if !all.Exit {
+		all = earlyexit.Verdict{}
 	}
 	for i := range verdicts {
 		verdicts[i] = all

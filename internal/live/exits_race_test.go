@@ -127,6 +127,14 @@ func TestExitsRaced(t *testing.T) {
 			t.Errorf("learned %+v", o)
 		}
 	}
+	for seq := range c.asked {
+		if !c.ended[seq] {
+			t.Errorf("row %d was decided on and not learned of", seq)
+		}
+	}
+	if c.unasked > 0 {
+		t.Errorf("%d rows that nobody had asked about ended without an answer", c.unasked)
+	}
 	ends := map[string]int{}
 	for _, f := range slices.Concat(fates...) {
 		var none *Refusal

@@ -37,18 +37,23 @@ func (w *watch) stages() []dispatch.Stage {
 	return w.passed
 }
 
-// learn tells the gate how the rows ended whose answers reached their clients.
-// A request that is tried again is decided on anew, and learned of then.
+// learn tells the gate how the rows ended that it was asked about. A request
+// that is tried again is decided on anew; what was decided before is lost.
 func (w *watch) learn() {
 	w.outcomes = w.outcomes[:0]
 	for i := range w.rows {
 		row := &w.rows[i]
-		if c := &w.calls[row.call]; !c.decided || !c.answered {
+		c := &w.calls[row.call]
+		if !c.decided || !c.answered && !row.asked {
+			continue
+		}
+		if !c.answered {
+			w.outcomes = append(w.outcomes, earlyexit.Outcome{Seq: row.Seq, Signals: row.Signals, Exit: -1, Audit: 1, Lost: true, Class: -1})
 			continue
 		}
 		w.outcomes = append(w.outcomes, earlyexit.Outcome{
 			Seq: row.Seq, Signals: row.Signals, Exit: row.exit, Audit: row.audit,
-			Ran: row.ran, Lost: !row.ran && row.last < 0, Agree: row.agree, Class: row.class,
+			Ran: row.ran, Lost: !row.ran && row.last < 0 && row.exit >= 0, Agree: row.agree, Class: row.class,
 		})
 	}
 	if len(w.outcomes) > 0 {

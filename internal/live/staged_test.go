@@ -227,12 +227,14 @@ type chooser struct {
 	audit   float64
 	asked   map[uint64]earlyexit.Row // the last time
 	learned map[uint64]earlyexit.Outcome
+	unasked int // ended without an answer and nobody had asked
+	ended   map[uint64]bool
 	twice   int
 	batches []int
 }
 
 func newChooser(mode earlyexit.Mode, ramps int, audit float64) *chooser {
-	return &chooser{mode: mode, ramps: ramps, audit: audit, asked: map[uint64]earlyexit.Row{}, learned: map[uint64]earlyexit.Outcome{}}
+	return &chooser{mode: mode, ramps: ramps, audit: audit, asked: map[uint64]earlyexit.Row{}, learned: map[uint64]earlyexit.Outcome{}, ended: map[uint64]bool{}}
 }
 
 func (c *chooser) Active(n int, _ float64) uint32 {
@@ -255,8 +257,15 @@ func (c *chooser) Decide(r *earlyexit.Row, ramp int) earlyexit.Verdict {
 }
 
 func (c *chooser) Learn(o *earlyexit.Outcome) {
-	if _, ok := c.learned[o.Seq]; ok {
+	if c.ended[o.Seq] {
 		c.twice++
+	}
+	c.ended[o.Seq] = true
+	if o.Lost && o.Exit < 0 { // it got no answer
+		if _, ok := c.asked[o.Seq]; !ok {
+			c.unasked++
+		}
+		return
 	}
 	kept := *o
 	kept.Signals = slices.Clone(o.Signals)

@@ -51,6 +51,7 @@ type watchedRow struct {
 	ran   bool    // the model's own exit has spoken
 	agree uint32
 	class int32
+	asked bool // the gate, about it
 }
 
 // Begin implements backend.Watcher.
@@ -116,7 +117,7 @@ func (w *watch) At(s *backend.Sight) {
 			s.Leave[k], s.Stop[k] = true, true
 			row.last = s.Exit
 		case c.decided:
-			row.Idle = idle
+			row.Idle, row.asked = idle, true
 			w.asked, w.places = append(w.asked, &row.Row), append(w.places, k)
 		}
 	}

@@ -430,7 +430,7 @@ func TestClassesUnknown(t *testing.T) {
 			}
 		}
 		closed(t, l)
-		checkLearned(t, c, 2, 0, 2)
+		checkLearned(t, c, 2, 0, 1)
 	})
 }
 
