@@ -9,6 +9,21 @@ import (
 // A step computes one value for n items.
 type step interface {
 	run(n int, x *scratch)
+	// work is the multiply-adds that an item takes, padding left out; 0 for steps
+	// that multiply nothing.
+	work() int64
+}
+
+func (s *addStep) work() int64     { return 0 }
+func (s *reluStep) work() int64    { return 0 }
+func (s *flattenStep) work() int64 { return 0 }
+func (s *softmaxStep) work() int64 { return 0 }
+func (s *argmaxStep) work() int64  { return 0 }
+func (s *gemmStep) work() int64    { return int64(s.k) * int64(s.m) }
+
+// An addition of the pool counts as one, by a weight of 1.
+func (s *poolStep) work() int64 {
+	return int64(s.to.elements()) * int64(s.kernelY) * int64(s.kernelX)
 }
 
 // addStep and reluStep are the forms of Add and Relu that no convolution took
