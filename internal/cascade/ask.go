@@ -37,7 +37,10 @@ func (c *Cascade) request(stage int, req *oip.Request, rows []int, batched bool)
 		meta := *info.Metadata
 		meta.Outputs = nil
 		if err := sub.Check(&meta, batched, 0); err != nil {
-			return nil, fmt.Errorf("model %s does not take what the reference takes: %w", st.Name, err)
+			if stage < c.last { // what the reference takes: not the client's fault
+				err = fmt.Errorf("model %s does not take what the reference takes: %s", st.Name, err)
+			}
+			return nil, err
 		}
 	}
 	return &live.Request{

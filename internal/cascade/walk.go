@@ -188,17 +188,7 @@ func (w *walk) reference(rows []int) error {
 		return err
 	}
 	w.c.learn(&a.form)
-	if w.form != nil && !w.form.equal(&a.form) {
-		// Rows that a small stage has answered were made for another form.
-		for i := range w.rows {
-			if w.rows[i].exit >= 0 {
-				return &backend.Error{
-					Class: backend.Protocol, Status: http.StatusBadGateway,
-					Message: "the reference model's answer has changed its form", Cause: nil,
-				}
-			}
-		}
-	}
+	again := w.form != nil && !w.form.equal(&a.form)
 	w.form = &a.form
 	ref := &w.c.cfg.Stages[w.c.last]
 	for i, n := range rows {
@@ -209,7 +199,22 @@ func (w *walk) reference(rows []int) error {
 			row.label = a.labels[i]
 		}
 	}
-	return nil
+	if !again {
+		return nil
+	}
+	// What small stages have answered was made for a form that the metadata
+	// tell and the answers do not have, or no longer.
+	var made []int
+	for i := range w.rows {
+		if row := &w.rows[i]; row.exit >= 0 && row.exit < w.c.last {
+			row.exit = -1
+			made = append(made, i)
+		}
+	}
+	if len(made) == 0 {
+		return nil
+	}
+	return w.reference(made)
 }
 
 // ask runs a stage's request and adds what it took to the client's.
@@ -221,7 +226,16 @@ func (w *walk) ask(ctx context.Context, k int, rows []int, timeout time.Duration
 		return nil, err
 	}
 	sub.Timeout, sub.Priority = timeout, w.r.Priority
-	err = w.c.cfg.Loop.DoContext(ctx, sub)
+	// On a goroutine of its own, since the loop may keep the one that calls it
+	// beyond the end of ctx. The request is nobody else's, so it can be left
+	// there; who closes the loop waits for it.
+	done := make(chan error, 1)
+	go func() { done <- w.c.cfg.Loop.DoContext(ctx, sub) }()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		return nil, backend.ContextError(ctx)
+	}
 	r := w.r
 	r.Attempts += sub.Attempts
 	if err != nil {
