@@ -121,6 +121,17 @@ func TestAnswers(t *testing.T) {
 			*m = oip.Message{HeadLength: -1, Body: []byte(`{"model_name":"m0","outputs":[{"name":"p0","datatype":"FP32","shape":[1,3],"data":[0.9,0.1,0]}]}`)}
 		}}, {say: large}}, nil, []int64{4},
 			"exit 1 p1[1 3]=0.02,0.96,0.02 y1[1 1]=101", "m0[4] m1[4]"},
+		{"the small one's worker is misused", []*model{{say: unsureOf, fail: &backend.Error{Class: backend.Client, Status: 500}}, {say: large}}, nil, []int64{4},
+			"exit 1 p1[1 3]=0.02,0.96,0.02 y1[1 1]=101", "m0[4] m1[4]"},
+		{"metadata that lack the small one's outputs", []*model{{say: unsureOf}, {say: large}},
+			func(s *setting, _ *Config) {
+				m := s.models[0].info.Metadata
+				m.Outputs = m.Outputs[2:]
+			}, []int64{4},
+			"exit 0 p1[1 3]=0.05,0.9,0.05 y1[1 1]=1", "m0[4]"},
+		{"metadata that leave the classes open", []*model{{say: unsureOf}, {say: large}},
+			func(s *setting, _ *Config) { s.models[1].info.Metadata.Outputs[0].Shape[1] = -1 }, []int64{4},
+			"exit 1 p1[1 3]=0.02,0.96,0.02 y1[1 1]=101", "m1[4]"},
 		{"metadata that do not tell the form", []*model{{say: unsureOf}, {say: large}},
 			func(s *setting, _ *Config) { s.models[1].info.Metadata.Outputs = nil }, []int64{4},
 			"exit 1 p1[1 3]=0.02,0.96,0.02 y1[1 1]=101", "m1[4]"},
@@ -312,6 +323,10 @@ func TestClientLeaves(t *testing.T) {
 				if time.Since(began) != 500*time.Millisecond {
 					t.Errorf("it took %v", time.Since(began))
 				}
+				synctest.Wait()
+				if got := s.world.asked(); len(got) > 2 || got[len(got)-1].ended == nil {
+					t.Errorf("asked %+v", got)
+				}
 				s.end()
 			})
 		})
@@ -330,9 +345,11 @@ func TestOutcomes(t *testing.T) {
 			t.Errorf("the answer waited %v for the audit", time.Since(began))
 		}
 		synctest.Wait()
-		if len(s.learned) != 2 {
-			t.Errorf("learned %v before the audit's end", s.learned)
-		}
+		s.cascade.Gate().With(func(earlyexit.Controller) {
+			if len(s.learned) != 2 {
+				t.Errorf("learned %v before the audit's end", s.learned)
+			}
+		})
 		time.Sleep(10 * time.Millisecond)
 		synctest.Wait()
 		s.do(request(t, 16))
@@ -380,12 +397,17 @@ func TestLatencyMode(t *testing.T) {
 			t.Errorf("got %v", a)
 		}
 		s.end()
+		r = request(t, 1)
+		r.Mode = earlyexit.Off
+		if a := s.do(r); a.Parameters.Exit != 1 || len(s.script.asked) != 3 {
+			t.Errorf("a request that wants none is answered %v", a)
+		}
 		for seq, exit := range []int{0, -1, 0} {
 			if o := s.learned[uint64(seq)]; o.Exit != exit || !o.Ran || o.Agree != 1 {
 				t.Errorf("row %d: %+v", seq, o)
 			}
 		}
-		if got := s.rowsAsked(); got != "m0[1 14 2] m1[14] m1[1 2]" {
+		if got := s.rowsAsked(); got != "m0[1 14 2] m1[14] m1[1 2] m1[1]" {
 			t.Errorf("asked %s", got)
 		}
 	})
