@@ -39,26 +39,27 @@ var allowed = map[string][]string{
 	"internal/engine/ort":          {"internal/engine", "internal/oip"},
 	"internal/earlyexit":           {},
 	"internal/earlyexit/baseline":  {"internal/earlyexit"},
+	"internal/exitstream":          {"internal/earlyexit"},
 	"internal/gate":                {"internal/earlyexit"},
 	"internal/backend":             {"internal/earlyexit", "internal/engine", "internal/oip", "internal/pool"},
 	"internal/backend/backendtest": {"internal/backend", "internal/oip"},
 	"internal/cascade":             {"internal/backend", "internal/earlyexit", "internal/gate", "internal/live", "internal/mono", "internal/oip", "internal/pool"},
 	"internal/live":                {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/mono", "internal/oip", "internal/pool"},
 	"internal/router":              {"internal/backend", "internal/earlyexit", "internal/gate", "internal/live", "internal/oip", "internal/pool"},
-	"internal/config":              {"configs", "internal/earlyexit", "internal/oip", "internal/pool", "internal/workload"},
+	"internal/config":              {"configs", "internal/earlyexit", "internal/exitstream", "internal/oip", "internal/pool", "internal/workload"},
 	"internal/app": {
-		"internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/engine", "internal/engine/ort",
+		"internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort",
 		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/router", "internal/sim", "internal/workload",
 	},
 	"internal/bench": {
-		"configs", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/engine", "internal/oip", "internal/mono", "internal/planner", "internal/pool", "internal/sim", "internal/workload",
+		"configs", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/engine", "internal/exitstream", "internal/oip", "internal/mono", "internal/planner", "internal/pool", "internal/sim", "internal/workload",
 	},
 }
 
 // pure are the packages whose decisions must be repeatable.
 var pure = []string{
 	"internal/mono", "internal/oip", "internal/pool", "internal/fluid", "internal/match", "internal/planner",
-	"internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/workload", "internal/sim",
+	"internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/exitstream", "internal/workload", "internal/sim",
 }
 
 // impure are imports that a pure package may not have.

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"motley/internal/engine"
 	"motley/internal/oip"
@@ -14,15 +16,25 @@ import (
 
 // Embedded runs batches on engines in this process.
 type Embedded struct {
-	models map[string]engine.Model
-	name   string
+	models  map[string]engine.Model
+	name    string
+	exits   map[string]*atomic.Pointer[Exits] // of models with ramps
+	scratch sync.Pool                         // of *stagedScratch
 }
 
 // NewEmbedded returns the backend of the models, by the names they are served
 // under; name says which engine they are, for people. The models are closed
 // with the backend.
 func NewEmbedded(models map[string]engine.Model, name string) *Embedded {
-	return &Embedded{models: maps.Clone(models), name: name}
+	b := &Embedded{models: maps.Clone(models), name: name, exits: map[string]*atomic.Pointer[Exits]{}}
+	for model, m := range models {
+		if x := exitsOf(m); x != nil {
+			p := new(atomic.Pointer[Exits])
+			p.Store(x)
+			b.exits[model] = p
+		}
+	}
+	return b
 }
 
 // Run implements Backend. A panic of the engine fails the batch with Server.
@@ -50,7 +62,8 @@ func runModel(ctx context.Context, m engine.Model, info oip.ResponseInfo, calls 
 	if ctx.Err() != nil {
 		return ContextError(ctx)
 	}
-	live, in, err := decode(calls, m.Metadata())
+	live := new(members)
+	in, err := decode(live, nil, calls, m.Metadata())
 	if err != nil || len(live.calls) == 0 {
 		return err
 	}
@@ -74,6 +87,15 @@ type members struct {
 	reqs  []*oip.Request
 }
 
+// take makes all calls members.
+func (l *members) take(calls []*Call) {
+	l.calls, l.reqs = append(l.calls[:0], calls...), l.reqs[:0]
+	for _, c := range calls {
+		c.Err = nil
+		l.reqs = append(l.reqs, c.Request)
+	}
+}
+
 // fail gives the members at fault their errors and keeps the others; it
 // reports whether there was one.
 func (l *members) fail(some *oip.BatchError) bool {
@@ -90,24 +112,20 @@ func (l *members) fail(some *oip.BatchError) bool {
 	return kept < before
 }
 
-// decode turns the calls into one batch of tensors. Calls that cannot be
-// decoded get their Err and are left out.
-func decode(calls []*Call, meta *oip.ModelMetadata) (*members, []oip.Tensor, error) {
-	l := &members{calls: slices.Clone(calls)}
-	for _, c := range calls {
-		c.Err = nil
-		l.reqs = append(l.reqs, c.Request)
-	}
+// decode turns the calls into one batch of tensors, in the memory of in. Calls
+// that cannot be decoded get their Err and are left out of l.
+func decode(l *members, in []oip.Tensor, calls []*Call, meta *oip.ModelMetadata) ([]oip.Tensor, error) {
+	l.take(calls)
 	for len(l.reqs) > 0 {
-		in, err := oip.Tensors(nil, l.reqs, meta)
-		if err == nil {
-			return l, in, nil
+		var err error
+		if in, err = oip.Tensors(in, l.reqs, meta); err == nil {
+			return in, nil
 		}
 		if some, ok := errors.AsType[*oip.BatchError](err); !ok || !l.fail(some) {
-			return l, nil, asError(context.Background(), err)
+			return in, asError(context.Background(), err)
 		}
 	}
-	return l, nil, nil
+	return in, nil
 }
 
 func encode(l *members, out []oip.Tensor, batched bool, info oip.ResponseInfo) error {
@@ -140,6 +158,7 @@ func (b *Embedded) Probe(_ context.Context, model string) (Status, error) {
 	if !ok {
 		return Status{Binary: true, Platform: b.Describe()}, nil
 	}
+	b.measure(model)
 	return Status{Ready: true, Metadata: m.Metadata(), MaxBatch: m.MaxBatch(), Binary: true, Platform: b.Describe()}, nil
 }
 

@@ -256,10 +256,8 @@ func (r *Remote) Run(ctx context.Context, model string, calls []*Call) error {
 func (r *Remote) merge(ctx context.Context, deadline time.Time, x *remoteScratch, calls []*Call) (*oip.Message, error) {
 	opt := oip.MergeOptions{Binary: r.binary()}
 	forward := r.cfg.ForwardTimeout
-	x.calls, x.reqs = append(x.calls[:0], calls...), x.reqs[:0]
+	x.take(calls)
 	for _, c := range calls {
-		c.Err = nil
-		x.reqs = append(x.reqs, c.Request)
 		forward = forward || c.Request.Timeout > 0
 	}
 	if forward {

@@ -59,6 +59,8 @@ type Model struct {
 	Batched     *bool  `yaml:"batched"`   // whether the first dimension is a batch; nil = learned from the workers
 	MaxQueue    int    `yaml:"max_queue"` // requests waiting
 	MaxAttempts int    `yaml:"max_attempts"`
+
+	EarlyExit EarlyExit `yaml:"early_exit"`
 	// Inputs and Outputs are the metadata of a model that only emulated
 	// workers with the answer "echo" serve; empty = any.
 	Inputs  []Tensor `yaml:"inputs"`
@@ -92,10 +94,19 @@ type InstanceType struct {
 	Recovery             time.Duration `yaml:"recovery"`               // until another one serves
 }
 
-// Learned says where the profiles that the router learns outlive it.
+// Learned says where what the router learns outlives it.
 type Learned struct {
-	File     string        `yaml:"file"`     // empty = nowhere; absolute after Load
+	File     string        `yaml:"file"`     // of profiles; empty = nowhere; absolute after Load
 	Interval time.Duration `yaml:"interval"` // between two savings
+}
+
+// Exits is the file in which what is learned of a model's early exits outlives
+// the router, beside that of the profiles; empty = nowhere.
+func (l *Learned) Exits(model string) string {
+	if l.File == "" {
+		return ""
+	}
+	return l.File + "." + model + ".exits"
 }
 
 // Worker is one model server, or Count alike. Exactly one of Embedded, Remote
@@ -184,6 +195,7 @@ func (l *Limits) setDefaults() {
 
 func (m *Model) setDefaults() {
 	m.QoS.setDefaults()
+	m.EarlyExit.setDefaults()
 	m.MaxQueue = 10000
 	m.MaxAttempts = 3
 }

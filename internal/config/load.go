@@ -18,7 +18,8 @@ const maxFile = 16 << 20
 // Default returns the built-in configuration, configs/quickstart.yaml.
 func Default() []byte { return slices.Clone(configs.Quickstart) }
 
-// Load reads the configuration file at path, and the profiles that it names.
+// Load reads the configuration file at path, and the profiles and recorded exits
+// that it names.
 // Relative paths in it are taken from the file's own directory and come back
 // joined with it. Faults of the content come as one *Invalid, missing files
 // included.
@@ -102,6 +103,18 @@ func (c *Config) openFiles() []Violation {
 			f.add("learned.file", written, "%s", problem)
 		}
 	}
+	for i := range c.Models {
+		e := &c.Models[i].EarlyExit
+		written := e.Calibration
+		if written == "" {
+			continue
+		}
+		e.Calibration = from(written)
+		var err error
+		if e.Recorded, err = readRecorded(e.Calibration); err != nil {
+			f.add(fmt.Sprintf("models[%d].early_exit.calibration", i), written, "%s", reason(err))
+		}
+	}
 	for i := range c.Workers {
 		e := c.Workers[i].Embedded
 		if e == nil {
@@ -161,5 +174,6 @@ func reason(err error) string {
 	if errors.As(err, &p) {
 		return p.Err.Error()
 	}
-	return strings.TrimPrefix(err.Error(), "cannot read profiles: ")
+	text := strings.TrimPrefix(err.Error(), "cannot read profiles: ")
+	return strings.TrimPrefix(text, "cannot read recorded exits: ")
 }

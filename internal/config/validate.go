@@ -105,6 +105,7 @@ func (c *Config) checkModels(f *faults) {
 		}
 		within(f, at+".max_queue", m.MaxQueue, 1, 10_000_000)
 		within(f, at+".max_attempts", m.MaxAttempts, 1, 100)
+		c.checkEarlyExit(f, at, m)
 		tensors(f, at+".inputs", m.Inputs)
 		tensors(f, at+".outputs", m.Outputs)
 		if (len(m.Inputs) > 0 || len(m.Outputs) > 0) && !c.echoOnly(m.Name) {

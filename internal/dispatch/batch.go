@@ -52,7 +52,7 @@ func (c *Core) newBatch() uint32 {
 		s := c.freed[n-1]
 		c.freed = c.freed[:n-1]
 		b := &c.batches[s]
-		b.live, b.given = true, false
+		b.live, b.given, b.left = true, false, false
 		b.id += 1 << 32
 		return s
 	}
@@ -61,14 +61,19 @@ func (c *Core) newBatch() uint32 {
 	return s
 }
 
+// runs returns an execution that has not ended.
+func (c *Core) runs(id BatchID) *batch {
+	slot := uint32(id)
+	if int(slot) >= len(c.batches) || c.batches[slot].id != id || !c.batches[slot].live {
+		panic(fmt.Sprintf("BUG: batch %d ends, or is left, but does not run", id))
+	}
+	return &c.batches[slot]
+}
+
 // end takes an execution off its worker and returns it. Its slot may be used
 // again from the next start on, so callers finish with it first.
 func (c *Core) end(id BatchID) *batch {
-	slot := uint32(id)
-	if int(slot) >= len(c.batches) || c.batches[slot].id != id || !c.batches[slot].live {
-		panic(fmt.Sprintf("BUG: batch %d ends but does not run", id))
-	}
-	b := &c.batches[slot]
+	slot, b := uint32(id), c.runs(id)
 	b.live = false
 	if b.timer >= 0 {
 		c.timers.removeAt(b.timer)
@@ -93,23 +98,46 @@ func (c *Core) finish(id BatchID) {
 	w.Breaker.Success(c.now)
 	m.group(w.Type).profile.Observe(b.items, c.now.Sub(b.started))
 	for _, s := range b.members {
-		if s == gone {
-			continue
+		if s != gone {
+			c.answered(b, s)
 		}
-		r := &c.requests[s]
-		r.state = done
-		m.flying--
-		if !c.complete(s) {
-			continue
-		}
-		c.counts.Answered++
-		if c.now > r.deadline {
-			c.counts.Late++
-		}
-		c.emit(Action{Kind: Answer, Request: r.id, Model: b.model, Batch: id, Worker: b.worker})
-		c.forget(s, false)
 	}
 	c.refresh(b.worker)
+}
+
+// answered notes that a member of the execution has its answer: with it its
+// request ends, unless other parts of that are to come.
+func (c *Core) answered(b *batch, slot uint32) {
+	r := &c.requests[slot]
+	r.state = done
+	c.models[b.model].flying--
+	if !c.complete(slot) {
+		return
+	}
+	c.counts.Answered++
+	if c.now > r.deadline {
+		c.counts.Late++
+	}
+	c.emit(Action{Kind: Answer, Request: r.id, Model: b.model, Batch: b.id, Worker: b.worker})
+	c.forget(slot, false)
+}
+
+// exit lets a member go that has its answer before the execution ends, which
+// takes the worker as long as without. A member that is gone already is no
+// error: the two cross on the way.
+func (c *Core) exit(id BatchID, member int) {
+	b := c.runs(id)
+	if member < 0 || member >= len(b.members) {
+		panic(fmt.Sprintf("BUG: member %d of batch %d, which has %d, leaves", member, id, len(b.members)))
+	}
+	s := b.members[member]
+	if s == gone {
+		return
+	}
+	b.members[member] = gone
+	b.wanted--
+	b.left = true
+	c.answered(b, s)
 }
 
 func (c *Core) fail(id BatchID, fault Fault) {
@@ -141,7 +169,7 @@ func (c *Core) giveBack(b *batch, fault Fault) {
 	b.wanted = 0
 }
 
-// abandon asks the driver to stop an execution that nobody waits for. The
+// abandon asks the driver to stop an execution that is no use any more. The
 // worker stays charged until the driver reports the end.
 func (c *Core) abandon(b *batch) {
 	b.given = true

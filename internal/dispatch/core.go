@@ -111,6 +111,7 @@ type batch struct {
 	id       BatchID
 	live     bool
 	given    bool // CancelBatch was sent or its members were taken away
+	left     bool // a member has left early, with its answer
 	worker   pool.WorkerID
 	model    pool.ModelID
 	items    int
@@ -207,6 +208,8 @@ func (c *Core) Step(ev Event, dst []Action) []Action {
 		c.finish(ev.Batch)
 	case Fail:
 		c.fail(ev.Batch, ev.Fault)
+	case Exit:
+		c.exit(ev.Batch, ev.Member)
 	case WorkerState:
 		c.setState(ev.Worker, ev.State)
 	case WorkerLimit:

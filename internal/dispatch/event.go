@@ -23,7 +23,7 @@ type EventKind uint8
 const (
 	Finish      EventKind = iota + 1 // Batch, Stages: it ended and every live member has its answer
 	Fail                             // Batch, Fault: it ended without answers
-	Exit                             // Batch, Member: that member has its answer early; the batch goes on
+	Exit                             // Batch, Member: that member has its answer early; the batch goes on, and keeps its worker, to its Finish or Fail
 	WorkerState                      // Worker, State
 	WorkerLimit                      // Worker, Model, Size: the most items it takes; 0 = it does not serve the model now
 	Cancel                           // Request: its client is gone
@@ -80,7 +80,7 @@ const (
 	Answer                            // Request, Batch: hand out the answer of its batch, or of all its parts' batches; Batch is the last
 	Reject                            // Request, Reason: it was never run
 	GiveUp                            // Request, Reason: it was tried and is out of attempts or time
-	CancelBatch                       // Batch, Worker: nobody wants it any more; Fail or Finish is still owed
+	CancelBatch                       // Batch, Worker: nobody waits for it any more, it hangs, or its worker is down; Fail or Finish is still owed
 )
 
 // Reason says why a request got no answer.
@@ -135,7 +135,15 @@ func (e Event) String() string {
 	s := fmt.Sprintf("%v %v", e.At, e.Kind)
 	switch e.Kind {
 	case Finish:
-		return fmt.Sprintf("%s b%d", s, e.Batch)
+		s = fmt.Sprintf("%s b%d", s, e.Batch)
+		for i, st := range e.Stages {
+			sep := "/"
+			if i == 0 {
+				sep = " rows="
+			}
+			s += fmt.Sprintf("%s%d", sep, st.Rows)
+		}
+		return s
 	case Fail:
 		return fmt.Sprintf("%s b%d fault=%v", s, e.Batch, e.Fault)
 	case Exit:

@@ -74,6 +74,8 @@ type account struct {
 	running []run
 	actions []Action
 	split   int // answers put together of parts
+	early   int // exits of members that were there
+	log     []byte
 }
 
 // truth is what has become of a request.
@@ -93,6 +95,7 @@ type run struct {
 	worker  pool.WorkerID
 	members []RequestID
 	rows    []Rows
+	left    []bool // members whose answer came early
 	stopped bool
 }
 
@@ -104,8 +107,13 @@ func (a *account) draw(next func(n int) int) Event {
 		return a.arrival(next)
 	case k < 12 && len(a.running) > 0:
 		ev = Event{At: a.now, Kind: Finish, Batch: a.running[next(len(a.running))].id}
-		if next(4) == 0 {
+		switch next(6) {
+		case 0:
 			ev.Kind, ev.Fault = Fail, Fault(1+next(3))
+		case 1, 2: // often one that is gone
+			ev.Kind = Exit
+			b := a.running[slices.IndexFunc(a.running, func(r run) bool { return r.id == ev.Batch })]
+			ev.Member = next(len(b.members))
 		}
 	case k == 12 && len(a.order) > 0:
 		ev.Kind, ev.Request = Cancel, a.order[len(a.order)-1-next(min(len(a.order), 40))]
@@ -146,16 +154,23 @@ func (a *account) step(ev Event) {
 	switch ev.Kind {
 	case Finish, Fail:
 		a.ended(ev)
+	case Exit:
+		a.exits(ev)
 	case Cancel:
 		if a.live[ev.Request] != nil {
 			delete(a.live, ev.Request)
 			a.ids.Free(ev.Request)
 		}
 	}
+	var failures []uint64 // by worker
+	for i := range a.c.workers {
+		failures = append(failures, a.c.workers[i].failures)
+	}
 	a.actions = a.c.Step(ev, a.actions[:0])
 	a.c.check()
 	trials := map[pool.WorkerID]int{}
 	for _, act := range a.actions {
+		a.log = fmt.Appendln(a.log, act)
 		switch act.Kind {
 		case Start:
 			a.starts(act)
@@ -166,6 +181,9 @@ func (a *account) step(ev Event) {
 			i := slices.IndexFunc(a.running, func(r run) bool { return r.id == act.Batch })
 			if i < 0 || a.running[i].stopped {
 				a.t.Fatalf("%v: not running, or stopped twice", act)
+			}
+			if slices.Contains(a.running[i].left, true) && ev.Kind != WorkerState && a.c.workers[act.Worker].failures == failures[act.Worker] {
+				a.t.Fatalf("%v: %v does not hang, and answers that left it early are to be audited", ev, act)
 			}
 			a.running[i].stopped = true
 			a.leave(&a.running[i])
@@ -183,16 +201,9 @@ func (a *account) step(ev Event) {
 func (a *account) ended(ev Event) {
 	i := slices.IndexFunc(a.running, func(r run) bool { return r.id == ev.Batch })
 	b := &a.running[i]
-	for k, rows := range b.rows {
-		tr := a.live[b.members[k]]
-		if tr == nil || ev.Kind == Fail || b.stopped {
-			continue
-		}
-		for n := rows.From; n < rows.From+rows.Count; n++ {
-			if tr.rows[n] {
-				a.t.Fatalf("row %d of request %d is answered twice", n, b.members[k])
-			}
-			tr.rows[n] = true
+	for k := range b.rows {
+		if ev.Kind == Finish && !b.stopped && !b.left[k] {
+			a.answered(b, k)
 		}
 	}
 	if !b.stopped {
@@ -201,17 +212,45 @@ func (a *account) ended(ev Event) {
 	a.running = slices.Delete(a.running, i, i+1)
 }
 
+// answered books the answer of a member.
+func (a *account) answered(b *run, k int) {
+	tr := a.live[b.members[k]]
+	if tr == nil {
+		return
+	}
+	for n := b.rows[k].From; n < b.rows[k].From+b.rows[k].Count; n++ {
+		if tr.rows[n] {
+			a.t.Fatalf("row %d of request %d is answered twice", n, b.members[k])
+		}
+		tr.rows[n] = true
+	}
+}
+
+// exits books the early answer of a member.
+func (a *account) exits(ev Event) {
+	b := &a.running[slices.IndexFunc(a.running, func(r run) bool { return r.id == ev.Batch })]
+	if b.stopped || b.left[ev.Member] {
+		return
+	}
+	b.left[ev.Member] = true
+	a.early++
+	a.answered(b, ev.Member)
+	if tr := a.live[b.members[ev.Member]]; tr != nil {
+		tr.flying--
+	}
+}
+
 // leave notes that an execution has no members any more.
 func (a *account) leave(b *run) {
-	for _, id := range b.members {
-		if tr := a.live[id]; tr != nil {
+	for k, id := range b.members {
+		if tr := a.live[id]; tr != nil && !b.left[k] {
 			tr.flying--
 		}
 	}
 }
 
 func (a *account) starts(act Action) {
-	b := run{id: act.Batch, worker: act.Worker, members: slices.Clone(act.Requests), rows: slices.Clone(act.Rows)}
+	b := run{id: act.Batch, worker: act.Worker, members: slices.Clone(act.Requests), rows: slices.Clone(act.Rows), left: make([]bool, len(act.Requests))}
 	items, busy := 0, 1
 	for i, id := range act.Requests {
 		tr := a.live[id]
@@ -326,9 +365,13 @@ func (a *account) settle() {
 func TestRandomWalk(t *testing.T) {
 	for _, policy := range Policies() {
 		t.Run(policy, func(t *testing.T) {
+			early := 0
 			for seed := range uint64(20) {
 				rng := rand.New(rand.NewPCG(seed, 1))
-				drive(t, policy, rng.IntN, 2_000)
+				early += drive(t, policy, rng.IntN, 2_000).early
+			}
+			if early < 100 {
+				t.Errorf("only %d members left early", early)
 			}
 		})
 	}
@@ -363,14 +406,5 @@ func TestSameEventsSameActions(t *testing.T) {
 }
 
 func transcriptOf(t *testing.T, policy string) string {
-	c, ids := benchCore(t, policy, 10, 1)
-	var out []byte
-	var now mono.Time
-	for i := range 300 {
-		now = now.Add(100 * time.Microsecond)
-		for _, a := range c.Step(Event{At: now, Kind: Arrive, Request: ids.New(), Size: 1 + i%4, Deadline: now.Add(time.Second), MergeKey: 1}, nil) {
-			out = fmt.Appendln(out, a)
-		}
-	}
-	return string(out)
+	return string(drive(t, policy, rand.New(rand.NewPCG(1, 2)).IntN, 2_000).log)
 }

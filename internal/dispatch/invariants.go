@@ -104,6 +104,9 @@ func (c *Core) checkWorker(id pool.WorkerID) {
 				}
 			}
 		}
+		if wanted == 0 && !b.given && !b.left {
+			bug(3, "batch %d runs on for nobody", b.id)
+		}
 		if wanted != b.wanted {
 			bug(3, "batch %d is wanted by %d, noted: %d", b.id, wanted, b.wanted)
 		}

@@ -110,7 +110,9 @@ func (c *Core) forget(slot uint32, all bool) (ran bool) {
 	}
 }
 
-// leave takes a record out of the execution that it is a member of.
+// leave takes a record out of the execution that it is a member of. One that
+// nobody waits for any more is abandoned, unless a member left it early: what it
+// comes to is how that answer is audited.
 func (c *Core) leave(slot uint32) {
 	r := &c.requests[slot]
 	b := &c.batches[r.batch]
@@ -121,7 +123,7 @@ func (c *Core) leave(slot uint32) {
 	}
 	c.models[r.model].flying--
 	b.wanted--
-	if b.wanted == 0 && b.live && !b.given {
+	if b.wanted == 0 && b.live && !b.given && !b.left {
 		c.abandon(b)
 	}
 }

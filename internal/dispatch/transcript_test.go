@@ -25,6 +25,7 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts anew; read the 
 //	policy NAME [hang=DUR]              ends the set-up
 //	DUR arrive rN MODEL [size=N] [timeout=DUR] [priority=N] [key=N] [whole=yes]
 //	DUR finish|fail bN [fault=worker|request|nobody]
+//	DUR exit bN MEMBER
 //	DUR cancel rN · DUR state WORKER STATE · DUR limit WORKER MODEL N · DUR tick
 //	next                                prints NextDeadline and the counts
 //
@@ -185,6 +186,9 @@ func (p *player) do(t *testing.T, line string) []string {
 		ev.Kind, ev.Batch = Finish, p.batches[plain[2]]
 	case "fail":
 		ev.Kind, ev.Batch, ev.Fault = Fail, p.batches[plain[2]], fault(opt["fault"])
+	case "exit":
+		n, _ := strconv.Atoi(plain[3])
+		ev.Kind, ev.Batch, ev.Member = Exit, p.batches[plain[2]], n
 	case "cancel":
 		ev.Kind, ev.Request = Cancel, p.live[plain[2]]
 	case "state":

@@ -56,6 +56,7 @@ func LoadONNX(data []byte) (Model, error) {
 		m.metadata.Outputs = append(m.metadata.Outputs, t)
 	}
 	m.scratch.New = func() any { return new(scratch) }
+	m.timings = sync.OnceValues(func() ([]Timing, error) { return Measure(m) })
 	return m, nil
 }
 
@@ -66,12 +67,21 @@ type builtin struct {
 	program  *program
 	metadata *oip.ModelMetadata
 	scratch  sync.Pool
+	timings  func() ([]Timing, error)
 }
 
 func (m *builtin) Metadata() *oip.ModelMetadata { return m.metadata }
 func (m *builtin) MaxBatch() int                { return maxBatch }
 func (m *builtin) Stages() int                  { return len(m.program.stages) }
-func (m *builtin) Close() error                 { return nil }
+
+func (m *builtin) Classes() int {
+	if says := m.program.stages[m.Stages()-1].says; says != nil {
+		return says.columns
+	}
+	return 0
+}
+
+func (m *builtin) Close() error { return nil }
 
 func (m *builtin) Begin(in []oip.Tensor) (*Execution, error) {
 	n, err := m.check(in)

@@ -2,10 +2,8 @@ package engine
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"motley/internal/oip"
@@ -17,8 +15,16 @@ type Staged interface {
 	Model
 	// Stages counts the stages: the ramps and one.
 	Stages() int
+	// Classes is how many probabilities an exit gives a row.
+	Classes() int
 	// Work counts what the stages do for one item, by stage.
 	Work() []Work
+	// Timings is what Measure says of the model, measured at the first call, which
+	// takes as long as that.
+	Timings() ([]Timing, error)
+	// Store makes room for the outputs named in want, as in Run, of n rows, in dst's
+	// memory where that is large enough. Nobody else may use that.
+	Store(dst []oip.Tensor, n int, want []string) ([]oip.Tensor, error)
 	// Begin checks a batch as Run does and starts its execution. The caller
 	// closes the execution.
 	Begin(in []oip.Tensor) (*Execution, error)
@@ -139,82 +145,6 @@ func keepRows(v *value, f []float32, n int, at []int) {
 	for to, from := range at {
 		copy(f[to*v.columns:(to+1)*v.columns], f[from*v.columns:])
 	}
-}
-
-// Outputs makes the model's output tensors for the given rows from the exit
-// evaluated last: a ramp's answer has the form of the model's own. It must be
-// called before the next Next; rows dropped since by Keep may be asked for.
-// want is as in Model.Run; the tensors are the caller's.
-func (e *Execution) Outputs(rows []int, want []string) ([]oip.Tensor, error) {
-	if e.x == nil {
-		return nil, errClosed
-	}
-	if e.answered == nil {
-		return nil, errors.New("cannot answer: no exit was evaluated in the last stage")
-	}
-	outputs, err := e.model.choose(want)
-	if err != nil {
-		return nil, err
-	}
-	at := make([]int, len(rows))
-	for i, r := range rows {
-		p, there := slices.BinarySearch(e.answer, r)
-		if !there {
-			return nil, fmt.Errorf("cannot answer row %d: the exit saw rows %v", r, e.answer)
-		}
-		at[i] = p
-	}
-	tensors := make([]oip.Tensor, len(outputs))
-	for i, o := range outputs {
-		tensors[i] = e.tensor(o, at)
-	}
-	return tensors, nil
-}
-
-// tensor copies output o for the items at the given positions.
-func (e *Execution) tensor(o *value, at []int) oip.Tensor {
-	t := oip.Tensor{Name: o.name, Datatype: oip.FP32, Shape: o.shape(int64(len(at)))}
-	ramp := e.answered.live != nil
-	switch o.kind {
-	case intsValue:
-		t.Datatype = oip.Int64
-		t.Data = make([]byte, 0, 8*len(at))
-		for _, i := range at {
-			label := e.x.ints[i]
-			if ramp {
-				says := e.answered.says
-				label = argmax(e.x.slots[says.slot][i*says.columns:][:says.columns])
-			}
-			t.Data = binary.LittleEndian.AppendUint64(t.Data, uint64(label))
-		}
-	case rowsValue:
-		v := o
-		if ramp {
-			v = e.answered.says
-		}
-		t.Data = make([]byte, 0, 4*v.columns*len(at))
-		for _, i := range at {
-			t.Data = appendFloats(t.Data, e.x.slots[v.slot][i*v.columns:][:v.columns])
-		}
-	case planesValue:
-		t.Data = make([]byte, 0, 4*o.extent.elements()*len(at))
-		for _, i := range at {
-			for c := range o.extent.c {
-				for y := range o.extent.h {
-					row := o.extent.row(len(e.answer), c, i, y)
-					t.Data = appendFloats(t.Data, e.x.slots[o.slot][row:row+o.extent.w])
-				}
-			}
-		}
-	}
-	return t
-}
-
-func appendFloats(dst []byte, f []float32) []byte {
-	for _, v := range f {
-		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
-	}
-	return dst
 }
 
 // Close gives the execution's memory back. It may be called more than once.

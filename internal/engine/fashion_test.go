@@ -315,6 +315,34 @@ func TestRampAnswers(t *testing.T) {
 	if got := labelsOf(out[1].Data); got[0] != argmax(want[10:20]) || got[1] != argmax(want[30:40]) {
 		t.Error("the labels are not the ramp's")
 	}
+	// Row by row to their places, in memory that was used before.
+	used, err := m.Store(nil, 9, []string{"label", "probabilities"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := m.Store(used, 4, []string{"label", "probabilities"})
+	if err != nil || &store[1].Data[0] != &used[1].Data[0] {
+		t.Errorf("Store: %v, or it took new memory", err)
+	}
+	for _, rows := range [][]int{{1}, {0, 2, 3}} {
+		if err := e.Answer(store, rows, []string{"label", "probabilities"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := floatsOf(store[1].Data); !slices.Equal(got, want) || !slices.Equal(store[0].Shape, []int64{4, 1}) || !slices.Equal(store[1].Shape, []int64{4, 10}) {
+		t.Errorf("the stored answers are %v, want %v", got, want)
+	}
+	for r, label := range labelsOf(store[0].Data) {
+		if label != argmax(want[10*r:][:10]) {
+			t.Errorf("the stored label of row %d is %d", r, label)
+		}
+	}
+	if e.Answer(store, []int{4}, []string{"label", "probabilities"}) == nil || e.Answer(store[:1], []int{0}, []string{"label", "probabilities"}) == nil {
+		t.Error("a row or an output that is not there is answered")
+	}
+	if m.Classes() != 10 {
+		t.Errorf("%d classes", m.Classes())
+	}
 	for _, bad := range [][]int{{1}, {2, 0}, {0, 0}, {7}, {-1}} {
 		if e.Keep(bad) == nil {
 			t.Errorf("Keep(%v) is accepted", bad)

@@ -31,6 +31,8 @@ type execution struct {
 	ptrs      []*backend.Call
 	ctx       context.Context // used again until it is cancelled: one that is not holds nothing
 	cancel    context.CancelFunc
+	staged    backend.Staged // runs it past its exits; nil: it runs as a whole
+	watch     *watch         // where it is staged
 }
 
 func newExecution() any { return new(execution) }
@@ -63,13 +65,15 @@ func (w *wakeList) send() {
 
 // startLocked makes an execution of a Start action and hands it to the
 // goroutine of its first member that carries none yet: that goroutine waits
-// for the answer anyway, so no other has to be woken.
+// for the answer anyway, so no other has to be woken. One that clients may leave
+// early has a goroutine of its own.
 func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
 	ex := l.executions.Get().(*execution)
 	ex.batch, ex.worker, ex.model, ex.started = a.Batch, a.Worker, a.Model, at
 	ex.predicted = l.mu.core.Predicted(a.Batch)
 	ex.items, ex.lead, ex.off = 0, nil, false
 	ex.members, ex.calls, ex.ptrs, ex.rows = ex.members[:0], ex.calls[:0], ex.ptrs[:0], append(ex.rows[:0], a.Rows...)
+	l.stageLocked(ex, a)
 	for i, id := range a.Requests {
 		t := l.mu.tickets[id.Index()]
 		t.refs++
@@ -80,7 +84,7 @@ func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
 			ex.items += a.Rows[i].Count
 		}
 		ex.members = append(ex.members, t)
-		if ex.lead == nil && !t.busy {
+		if ex.lead == nil && !t.busy && ex.staged == nil {
 			ex.lead = t
 		}
 	}
@@ -91,7 +95,11 @@ func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
 		} else {
 			ex.calls = append(ex.calls, backend.Call{})
 		}
-		ex.calls[i].Request, ex.calls[i].Err = t.req.Call.Request, nil
+		c := &ex.calls[i]
+		c.Request, c.Err, c.Ramps, c.Mark, c.Exit, c.Confidence = t.req.Call.Request, nil, 0, false, -1, 0
+		if ex.staged != nil {
+			c.Ramps, c.Mark = t.req.Ramps, true
+		}
 	}
 	for i := range ex.calls {
 		ex.ptrs = append(ex.ptrs, &ex.calls[i])
@@ -129,7 +137,7 @@ func (ex *execution) callOff(on dispatch.EventKind) {
 		cause = errDown
 	}
 	for _, t := range ex.members {
-		if !t.ended {
+		if t != nil && !t.ended {
 			t.cause = cause
 		}
 	}
@@ -139,8 +147,13 @@ func (ex *execution) callOff(on dispatch.EventKind) {
 // carry runs an execution and tells the core how it ended.
 func (l *Loop) carry(ex *execution) {
 	err := ex.slice()
-	if err == nil {
-		err = l.cfg.Backends[ex.worker].Run(ex.ctx, l.cfg.Core.Models[ex.model].Name, ex.ptrs)
+	name := l.cfg.Core.Models[ex.model].Name
+	switch {
+	case err != nil:
+	case ex.staged != nil:
+		err = ex.staged.RunStaged(ex.ctx, name, ex.ptrs, ex.watch)
+	default:
+		err = l.cfg.Backends[ex.worker].Run(ex.ctx, name, ex.ptrs)
 	}
 	var wakes wakeList
 
@@ -152,10 +165,20 @@ func (l *Loop) carry(ex *execution) {
 	ev := dispatch.Event{At: at, Kind: dispatch.Finish, Batch: ex.batch}
 	if err != nil {
 		ev.Kind, ev.Fault = dispatch.Fail, faultOf(err)
+	} else if ex.staged != nil {
+		ev.Stages = ex.watch.stages()
 	}
 	for i, t := range ex.members {
-		if err == nil && !ex.off && !t.ended && ex.partial(i) {
-			t.keep(ex, i)
+		if t == nil { // it has left
+			continue
+		}
+		if err == nil && !ex.off && !t.ended {
+			if ex.partial(i) {
+				t.keep(ex, i)
+			}
+			if ex.staged != nil {
+				ex.watch.answered(i)
+			}
 		}
 		if !t.ended && err != nil && ev.Fault != dispatch.NoFault {
 			t.cause = err
@@ -167,6 +190,9 @@ func (l *Loop) carry(ex *execution) {
 	l.stepLocked(ev, &wakes)
 	retried = l.mu.core.Counts().Retried - retried
 	for i, t := range ex.members {
+		if t == nil {
+			continue
+		}
 		t.refs--
 		if !t.ended {
 			continue
@@ -180,6 +206,9 @@ func (l *Loop) carry(ex *execution) {
 	}
 	l.mu.Unlock()
 
+	if ex.staged != nil {
+		ex.watch.learn()
+	}
 	if l.cfg.Observer != nil {
 		l.cfg.Observer.BatchDone(BatchReport{
 			Worker: ex.worker, Model: ex.model, Requests: len(ex.members), Items: ex.items,
@@ -206,6 +235,10 @@ func (ex *execution) release() {
 			ex.slices[i] = oip.Request{}
 		}
 	}
+	if ex.staged != nil {
+		ex.staged = nil
+		ex.watch.release()
+	}
 	for i := range ex.calls {
 		ex.calls[i].Request = nil
 		if cap(ex.calls[i].Response.Body) > maxKept {
@@ -218,6 +251,7 @@ func (ex *execution) release() {
 func (t *ticket) deliver(ex *execution, i int, ran time.Duration) {
 	r, c := t.req, &ex.calls[i]
 	r.Worker, r.Batch, r.Ran, r.Parts = ex.worker, ex.items, ran, max(1, len(t.parts))
+	r.Exit, r.Confidence = c.Exit, c.Confidence
 	if len(t.parts) > 0 {
 		return // the rows are put together by who waits for them
 	}

@@ -34,7 +34,7 @@ func (h *history) trace(ev dispatch.Event, actions []dispatch.Action) {
 		ev.Request = dispatch.RequestID(h.requests[ev.Request])
 	}
 	s := step{happenings: []string{ev.Kind.String()}}
-	if ev.Kind == dispatch.Finish || ev.Kind == dispatch.Fail {
+	if ev.Kind == dispatch.Finish || ev.Kind == dispatch.Fail || ev.Kind == dispatch.Exit {
 		ev.Batch = dispatch.BatchID(h.batches[ev.Batch])
 		s.happenings = append(s.happenings, "fault="+ev.Fault.String())
 	}

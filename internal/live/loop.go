@@ -11,6 +11,7 @@ import (
 
 	"motley/internal/backend"
 	"motley/internal/dispatch"
+	"motley/internal/gate"
 	"motley/internal/mono"
 	"motley/internal/pool"
 )
@@ -25,6 +26,9 @@ type Config struct {
 	// loop's lock. The actions are valid only during the call. nil: none.
 	Trace func(dispatch.Event, []dispatch.Action)
 	Probe ProbeConfig
+	// Gates decide, by model, who is answered early; nil, and past the end of a
+	// short slice: nobody.
+	Gates []*gate.Gate
 }
 
 // Loop owns a dispatch core. All methods may be called from several goroutines
@@ -118,10 +122,26 @@ type wake struct {
 // *Refusal when no worker answered, an *oip.Error or *backend.Error when the
 // request itself is at fault. It blocks until then. The goroutine that calls
 // it may carry out executions on behalf of others.
-func (l *Loop) Do(r *Request) error {
+func (l *Loop) Do(r *Request) error { return l.do(context.Background(), r) }
+
+// DoContext is Do for a client that may leave: when ctx ends first, the
+// request is given up, what nobody else waits for is stopped, and the error is
+// a *backend.Error of class Canceled. Even then it returns only once nothing
+// reads the request any more, and its goroutine carries out executions on
+// behalf of others to the end.
+func (l *Loop) DoContext(ctx context.Context, r *Request) error {
+	if err := ctx.Err(); err != nil {
+		r.reset()
+		return canceled(ctx)
+	}
+	return l.do(ctx, r)
+}
+
+// do is Do, up to the end of ctx.
+func (l *Loop) do(ctx context.Context, r *Request) error {
 	t := l.tickets.Get().(*ticket)
 	*t = ticket{req: r, ch: t.ch, parts: t.parts[:0]}
-	r.Worker, r.Batch, r.Parts, r.Attempts, r.Queued, r.Ran = -1, 0, 0, 0, 0, 0
+	r.reset()
 	var wakes wakeList
 
 	l.mu.Lock()
@@ -139,11 +159,15 @@ func (l *Loop) Do(r *Request) error {
 	t.arrived = l.now()
 	l.stepLocked(dispatch.Event{
 		At: t.arrived, Kind: dispatch.Arrive, Request: t.id, Model: r.Model, Size: r.Size,
-		Deadline: l.deadlineLocked(t.arrived, r), Priority: r.Priority, MergeKey: r.MergeKey, Whole: r.Whole,
+		Deadline: l.deadlineLocked(t.arrived, r), Priority: r.Priority, MergeKey: r.MergeKey,
+		Whole: r.Whole || r.Ramps != 0, // a ramp is shown whole
 	}, &wakes)
 	l.mu.Unlock()
 	wakes.send()
 
+	if ctx.Done() != nil {
+		defer l.watchClient(ctx, t.id)()
+	}
 	for ex := <-t.ch; ex != nil; ex = <-t.ch {
 		l.carry(ex)
 	}
@@ -157,9 +181,44 @@ func (l *Loop) Do(r *Request) error {
 	return err
 }
 
-// DoContext is Do for a client that may leave: when ctx ends first, the
-// request is cancelled.
-func (l *Loop) DoContext(_ context.Context, r *Request) error { return l.Do(r) }
+// reset clears what Do fills in.
+func (r *Request) reset() {
+	r.Worker, r.Batch, r.Parts, r.Attempts, r.Queued, r.Ran, r.Exit, r.Confidence = -1, 0, 0, 0, 0, 0, -1, 0
+}
+
+// watchClient gives a request up when ctx ends, unless what it returns is
+// called before.
+func (l *Loop) watchClient(ctx context.Context, id dispatch.RequestID) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		var wakes wakeList
+		l.mu.Lock()
+		l.cancelLocked(id, canceled(ctx), &wakes)
+		l.mu.Unlock()
+		wakes.send()
+	})
+}
+
+func canceled(ctx context.Context) error {
+	return &backend.Error{
+		Class: backend.Canceled, Status: backend.StatusClientClosed, Message: "the client has left", Cause: context.Cause(ctx),
+	}
+}
+
+// cancelLocked ends a request with err. One that has ended is no error: the
+// two cross on the way.
+func (l *Loop) cancelLocked(id dispatch.RequestID, err error, wakes *wakeList) {
+	live := func() bool {
+		t := l.mu.tickets[id.Index()]
+		return t != nil && t.id == id
+	}
+	if !live() {
+		return
+	}
+	l.stepLocked(dispatch.Event{At: l.now(), Kind: dispatch.Cancel, Request: id}, wakes)
+	if live() { // a timer of the same step may have been quicker
+		l.settleLocked(id, err, wakes)
+	}
+}
 
 func (l *Loop) deadlineLocked(now mono.Time, r *Request) mono.Time {
 	if r.Timeout > 0 {
@@ -263,10 +322,10 @@ func (l *Loop) refuseLocked(a *dispatch.Action, wakes *wakeList) {
 }
 
 // Close refuses what comes from now on, waits until every request inside Do
-// has its outcome, and frees what the loop holds, backends included. When ctx
-// ends first, the requests that are left are refused as Stopping, their
-// executions are cancelled, and Close returns an error once those have
-// returned.
+// has its outcome and every execution has ended, and frees what the loop holds,
+// backends included. When ctx ends first, the requests that are left are
+// refused as Stopping, the executions are cancelled, and Close returns an error
+// once those have returned.
 func (l *Loop) Close(ctx context.Context) error {
 	l.mu.Lock()
 	if !l.mu.stopping {
@@ -285,6 +344,7 @@ func (l *Loop) Close(ctx context.Context) error {
 		}
 	}
 	l.stop()
+	defer context.AfterFunc(ctx, l.stopRuns)()
 	l.done.Wait()
 	l.mu.Lock()
 	l.mu.closed = true
@@ -296,6 +356,18 @@ func (l *Loop) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// stopRuns cancels the executions that are left: nobody waits for them but those
+// who learn how early answers have turned out.
+func (l *Loop) stopRuns() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, ex := range l.mu.runs {
+		if ex != nil {
+			ex.cancel()
+		}
+	}
+}
+
 // refuseAll ends every request inside Do and returns how many there were. The
 // core calls off the executions that nobody waits for then.
 func (l *Loop) refuseAll() int {
@@ -303,12 +375,8 @@ func (l *Loop) refuseAll() int {
 	l.mu.Lock()
 	n := l.mu.live
 	for _, t := range l.mu.tickets {
-		if t == nil {
-			continue
-		}
-		l.stepLocked(dispatch.Event{At: l.now(), Kind: dispatch.Cancel, Request: t.id}, &wakes)
-		if !t.ended { // a timer of the same step may have been quicker
-			l.settleLocked(t.id, &Refusal{Reason: Stopping}, &wakes)
+		if t != nil {
+			l.cancelLocked(t.id, &Refusal{Reason: Stopping}, &wakes)
 		}
 	}
 	l.mu.Unlock()

@@ -17,6 +17,8 @@ type part struct {
 	started     mono.Time
 	response    oip.Message
 	err         error
+	exit        int
+	confidence  float32
 }
 
 // partial reports whether only some rows of member i run in the execution.
@@ -50,6 +52,7 @@ func (t *ticket) keep(ex *execution, i int) {
 	c := &ex.calls[i]
 	t.parts = append(t.parts, part{
 		from: ex.rows[i].From, count: ex.rows[i].Count, started: ex.started, response: c.Response, err: c.Err,
+		exit: c.Exit, confidence: c.Confidence,
 	})
 	c.Response = oip.Message{}
 }
@@ -59,12 +62,14 @@ func (t *ticket) keep(ex *execution, i int) {
 func (t *ticket) join() {
 	slices.SortFunc(t.parts, func(a, b part) int { return cmp.Compare(a.from, b.from) })
 	first := mono.Never
+	t.req.Exit, t.req.Confidence = t.parts[0].exit, t.parts[0].confidence
 	responses := make([]oip.Response, len(t.parts))
 	ptrs := make([]*oip.Response, len(t.parts))
 	sizes := make([]int, len(t.parts))
 	for i := range t.parts {
 		p := &t.parts[i]
 		first = min(first, p.started)
+		t.req.Exit, t.req.Confidence = latest(t.req.Exit, p.exit), min(t.req.Confidence, p.confidence)
 		err := p.err
 		if err == nil {
 			err = responses[i].Parse(p.response.Body, p.response.HeadLength, nil)
@@ -82,4 +87,13 @@ func (t *ticket) join() {
 	if errors.As(t.err, &e) && e.Status == http.StatusBadGateway {
 		t.err = &backend.Error{Class: backend.Protocol, Status: e.Status, Message: e.Message, Cause: e}
 	}
+}
+
+// latest is the later of two exits; −1, the end of a worker without ramps, is
+// after any.
+func latest(a, b int) int {
+	if a < 0 || b < 0 {
+		return -1
+	}
+	return max(a, b)
 }

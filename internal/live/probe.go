@@ -8,6 +8,7 @@ import (
 
 	"motley/internal/backend"
 	"motley/internal/dispatch"
+	"motley/internal/gate"
 	"motley/internal/oip"
 	"motley/internal/pool"
 )
@@ -80,13 +81,13 @@ func (l *Loop) Watch() {
 // watch follows one worker.
 func (l *Loop) watch(w pool.WorkerID, first chan<- struct{}) {
 	failures := l.cfg.Probe.Failures - 1 // at the start one failure is enough
-	missed := make([]int, len(l.cfg.Core.Workers[w].Serves))
-	for i := range missed {
-		missed[i] = failures
+	served := make([]served, len(l.cfg.Core.Workers[w].Serves))
+	for i := range served {
+		served[i].missed = failures
 	}
 	up := false
 	round := func() {
-		err := l.probe(w, missed)
+		err := l.probe(w, served)
 		switch {
 		case l.ctx.Err() != nil: // the loop is closing: that says nothing of the worker
 		case err == nil:
@@ -121,10 +122,15 @@ func (l *Loop) watch(w pool.WorkerID, first chan<- struct{}) {
 	}
 }
 
-// probe asks a worker for each of its models; missed counts the consecutive
-// probes of each that failed. The round has failed when no model is ready. A
-// single one that is not gets no work there.
-func (l *Loop) probe(w pool.WorkerID, missed []int) error {
+// served is what a worker's prober remembers of one of its models.
+type served struct {
+	missed int    // consecutive probes that failed
+	ramps  string // what was last said against the use of its ramps
+}
+
+// probe asks a worker for each of its models. The round has failed when no
+// model is ready. A single one that is not gets no work there.
+func (l *Loop) probe(w pool.WorkerID, all []served) error {
 	var failed error
 	ready := 0
 	for i, s := range l.cfg.Core.Workers[w].Serves {
@@ -141,16 +147,17 @@ func (l *Loop) probe(w pool.WorkerID, missed []int) error {
 		switch {
 		case err != nil:
 			failed = err
-			if missed[i]++; missed[i] < l.cfg.Probe.Failures {
+			if all[i].missed++; all[i].missed < l.cfg.Probe.Failures {
 				limit = now
 			}
 		case !st.Ready:
-			missed[i] = l.cfg.Probe.Failures
+			all[i].missed = l.cfg.Probe.Failures
 			failed = fmt.Errorf("model '%s' is not ready there", l.cfg.Core.Models[s.Model].Name)
 		default:
 			ready++
-			missed[i] = 0
+			all[i].missed = 0
 			limit = l.learn(s.Model, st)
+			l.open(w, s.Model, &all[i])
 		}
 		if limit != now {
 			l.inject(dispatch.Event{Kind: dispatch.WorkerLimit, Worker: w, Model: s.Model, Size: limit})
@@ -160,6 +167,23 @@ func (l *Loop) probe(w pool.WorkerID, missed []int) error {
 		return nil
 	}
 	return failed
+}
+
+// open makes the model's gate ready for the worker's exits, once they are known.
+func (l *Loop) open(w pool.WorkerID, m pool.ModelID, s *served) {
+	g := l.gate(m)
+	if g == nil {
+		return
+	}
+	_, exits := l.exitsOf(w, m)
+	if exits == nil || g.Fits(exits.Ramps) {
+		return
+	}
+	err := g.Open(gate.Exits{Ramps: exits.Ramps, Classes: exits.Classes, Costs: exits.Costs})
+	if err != nil && err.Error() != s.ramps {
+		s.ramps = err.Error()
+		l.log.Warn("no early exits on this worker", "worker", l.cfg.Core.Workers[w].Name, "model", l.cfg.Core.Models[m].Name, "error", err)
+	}
 }
 
 // learn takes in what a worker tells of a model and returns the most items

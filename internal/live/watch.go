@@ -1,0 +1,340 @@
+package live
+
+import (
+	"motley/internal/backend"
+	"motley/internal/dispatch"
+	"motley/internal/earlyexit"
+	"motley/internal/gate"
+	"motley/internal/oip"
+	"motley/internal/pool"
+)
+
+// watch follows one staged execution past its exits: it asks the model's gate
+// what becomes of the rows, hands answers on as they come, and tells the gate in
+// the end what came of each row.
+type watch struct {
+	loop  *Loop
+	ex    *execution
+	gate  *gate.Gate // nil: nobody leaves early
+	exits *backend.Exits
+
+	calls   []watchedCall
+	rows    []watchedRow
+	signals []earlyexit.Signal // of all rows, exits.Ramps each
+
+	// Of one exit: who is asked about, where that stands in the sight, and what
+	// the gate says.
+	asked    []*earlyexit.Row
+	places   []int
+	verdicts []earlyexit.Verdict
+
+	outcomes []earlyexit.Outcome
+	passed   []dispatch.Stage
+}
+
+// watchedCall is one member.
+type watchedCall struct {
+	rows     int
+	decided  bool // it may leave early
+	gone     bool // nobody waits for it any more
+	answered bool // its answer was handed on
+}
+
+// watchedRow is one row of the batch.
+type watchedRow struct {
+	earlyexit.Row
+	call  int
+	exit  int     // the ramp that it left by; −1: none yet
+	audit float64 // with what probability a row like it runs on
+	last  int     // the last exit that it was run to, where it does not run on; else −1
+	ran   bool    // the model's own exit has spoken
+	agree uint32
+	class int32
+}
+
+// exitsOf describes the ramps of a model on a worker; nil where there are none,
+// or none are known.
+func (l *Loop) exitsOf(w pool.WorkerID, m pool.ModelID) (backend.Staged, *backend.Exits) {
+	b, ok := l.cfg.Backends[w].(backend.Staged)
+	if !ok {
+		return nil, nil
+	}
+	return b, b.Exits(l.cfg.Core.Models[m].Name)
+}
+
+// stageLocked makes the execution a staged one where some member may leave early,
+// or is to be shown ramps, and the worker has them.
+func (l *Loop) stageLocked(ex *execution, a *dispatch.Action) {
+	ex.staged = nil
+	g := l.gate(a.Model)
+	leave, show := false, false
+	for _, id := range a.Requests {
+		r := l.mu.tickets[id.Index()].req
+		leave = leave || g != nil && min(r.Mode, g.Mode()) > earlyexit.Off
+		show = show || r.Ramps != 0
+	}
+	if !leave && !show {
+		return
+	}
+	b, exits := l.exitsOf(a.Worker, a.Model)
+	if exits == nil {
+		return
+	}
+	if g != nil && !g.Fits(exits.Ramps) {
+		g = nil
+	}
+	if g == nil && !show {
+		return
+	}
+	if ex.watch == nil {
+		ex.watch = &watch{loop: l, ex: ex}
+	}
+	ex.staged, ex.watch.gate, ex.watch.exits = b, g, exits
+	ex.watch.calls, ex.watch.rows = ex.watch.calls[:0], ex.watch.rows[:0]
+}
+
+// gate is the model's, or nil.
+func (l *Loop) gate(m pool.ModelID) *gate.Gate {
+	if int(m) < len(l.cfg.Gates) {
+		return l.cfg.Gates[m]
+	}
+	return nil
+}
+
+// Begin implements backend.Watcher.
+func (w *watch) Begin(rows []int) uint32 {
+	w.calls, w.rows = w.calls[:0], w.rows[:0]
+	all, decided := 0, 0
+	show := uint32(0)
+	for i, n := range rows {
+		r := w.ex.members[i].req
+		c := watchedCall{rows: n}
+		show |= r.Ramps
+		c.decided = w.gate != nil && min(r.Mode, w.gate.Mode()) > earlyexit.Off && r.Ramps == 0
+		all += n
+		if c.decided {
+			decided += n
+		}
+		w.calls = append(w.calls, c)
+	}
+	active := show
+	seq := uint64(0)
+	if decided > 0 {
+		active |= w.gate.Active(all)
+		seq = w.gate.Number(decided)
+	}
+	w.signals = w.signals[:0]
+	for range all * w.exits.Ramps {
+		w.signals = append(w.signals, earlyexit.Unseen)
+	}
+	left := w.signals
+	for i, n := range rows {
+		r := w.ex.members[i].req
+		for range n {
+			row := watchedRow{call: i, exit: -1, audit: 1, last: -1, class: -1}
+			row.Signals, left = left[:w.exits.Ramps:w.exits.Ramps], left[w.exits.Ramps:]
+			if w.calls[i].decided {
+				row.Seq, row.Mode, row.Most = seq, min(r.Mode, w.gate.Mode()), r.Most
+				seq++
+			}
+			w.rows = append(w.rows, row)
+		}
+	}
+	return active & (1<<w.exits.Ramps - 1)
+}
+
+// At implements backend.Watcher.
+func (w *watch) At(s *backend.Sight) {
+	switch {
+	case s.Exit == w.exits.Ramps:
+		w.end(s)
+		return
+	case s.Exit < 0 || s.Exit > w.exits.Ramps: // the worker's model was replaced just now
+		return
+	}
+	idle := w.look()
+	w.asked, w.places = w.asked[:0], w.places[:0]
+	for k, at := range s.Rows {
+		row := &w.rows[at]
+		row.Signals[s.Exit] = s.Signals[k]
+		c := &w.calls[row.call]
+		switch {
+		case row.exit >= 0:
+		case c.gone: // nor need its rows be run
+			s.Leave[k], s.Stop[k] = true, true
+			row.last = s.Exit
+		case c.decided:
+			row.Idle = idle
+			w.asked, w.places = append(w.asked, &row.Row), append(w.places, k)
+		}
+	}
+	w.verdicts = append(w.verdicts[:0], make([]earlyexit.Verdict, len(w.asked))...)
+	w.ask(s)
+	for i, k := range w.places {
+		if v := w.verdicts[i]; v.Exit {
+			row := &w.rows[s.Rows[k]]
+			row.exit, row.audit = s.Exit, v.Audit
+			s.Leave[k], s.Stop[k] = true, v.Stop
+			if v.Stop {
+				row.last = s.Exit
+			}
+		}
+	}
+}
+
+// ask has the gate decide about rows, or, where those of a call can only leave
+// together, about calls.
+func (w *watch) ask(s *backend.Sight) {
+	if len(w.asked) == 0 {
+		return
+	}
+	if !s.Together {
+		w.gate.Decide(s.Exit, w.asked, w.verdicts)
+		return
+	}
+	for from := 0; from < len(w.asked); {
+		to := from + 1
+		call := w.rows[s.Rows[w.places[from]]].call
+		for to < len(w.asked) && w.rows[s.Rows[w.places[to]]].call == call {
+			to++
+		}
+		w.gate.Together(s.Exit, w.asked[from:to], w.verdicts[from:to])
+		from = to
+	}
+}
+
+// look notes which calls nobody waits for any more, and reports whether nothing
+// waits for the worker.
+func (w *watch) look() (idle bool) {
+	w.loop.mu.Lock()
+	defer w.loop.mu.Unlock()
+	for i, t := range w.ex.members {
+		w.calls[i].gone = t != nil && t.ended
+	}
+	for _, s := range w.loop.cfg.Core.Workers[w.ex.worker].Serves {
+		if w.loop.mu.core.Model(s.Model).Queued > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// end takes in what the model's own exit says, which is what the ramps are
+// held against. Where it says nothing of use, nothing is learned.
+func (w *watch) end(s *backend.Sight) {
+	for k, at := range s.Rows {
+		row := &w.rows[at]
+		s.Leave[k] = row.exit < 0
+		row.class = s.Signals[k].Class
+		row.ran = row.class >= 0
+		for ramp, g := range row.Signals {
+			if g.Seen() && g.Class == row.class {
+				row.agree |= 1 << ramp
+			}
+		}
+	}
+}
+
+// Answered implements backend.Watcher.
+func (w *watch) Answered(i int) {
+	l, ex := w.loop, w.ex
+	var wakes wakeList
+	l.mu.Lock()
+	t := ex.members[i]
+	t.refs--
+	switch {
+	case t.ended: // its client has left, or another part of it has failed
+		if t.refs == 0 {
+			wakes.add(t, nil)
+		}
+	case !ex.off: // else it runs elsewhere by now
+		at := l.now()
+		if ex.partial(i) {
+			t.keep(ex, i)
+		}
+		w.answered(i)
+		l.stepLocked(dispatch.Event{At: at, Kind: dispatch.Exit, Batch: ex.batch, Member: i}, &wakes)
+		if t.ended && t.answered && t.by == ex.batch {
+			t.deliver(ex, i, at.Sub(ex.started))
+		}
+	}
+	ex.members[i], ex.calls[i].Request = nil, nil
+	l.mu.Unlock()
+	wakes.send()
+}
+
+// answered notes that what call i says reaches its client.
+func (w *watch) answered(i int) {
+	if i < len(w.calls) {
+		w.calls[i].answered = w.ex.calls[i].Err == nil
+	}
+}
+
+// Show implements backend.Watcher.
+func (w *watch) Show(i, ramp int, m oip.Message) {
+	w.loop.mu.Lock()
+	t := w.ex.members[i]
+	shown := t != nil && !t.ended && !w.ex.off
+	w.loop.mu.Unlock()
+	// The request is there until the execution has let go of the ticket.
+	if shown && t.req.Show != nil {
+		t.req.Show(ramp, m)
+	}
+}
+
+// stages says how far the rows ran; empty where all ran to the end.
+func (w *watch) stages() []dispatch.Stage {
+	ramps := w.exits.Ramps
+	w.passed = w.passed[:0]
+	if len(w.exits.Depth) != ramps {
+		return nil
+	}
+	before := 0.0
+	for stage := range ramps + 1 {
+		until := 1.0
+		if stage < ramps {
+			until = w.exits.Depth[stage]
+		}
+		w.passed = append(w.passed, dispatch.Stage{Share: until - before})
+		before = until
+	}
+	all := true
+	for i := range w.rows {
+		last := ramps
+		if row := &w.rows[i]; row.last >= 0 {
+			last, all = row.last, false
+		}
+		for stage := range last + 1 {
+			w.passed[stage].Rows++
+		}
+	}
+	if all {
+		return nil
+	}
+	return w.passed
+}
+
+// learn tells the gate how the rows ended whose answers reached their clients.
+// A request that is tried again is decided on anew, and learned of then.
+func (w *watch) learn() {
+	w.outcomes = w.outcomes[:0]
+	for i := range w.rows {
+		row := &w.rows[i]
+		if c := &w.calls[row.call]; !c.decided || !c.answered {
+			continue
+		}
+		w.outcomes = append(w.outcomes, earlyexit.Outcome{
+			Seq: row.Seq, Signals: row.Signals, Exit: row.exit, Audit: row.audit,
+			Ran: row.ran, Lost: !row.ran && row.last < 0, Agree: row.agree, Class: row.class,
+		})
+	}
+	if len(w.outcomes) > 0 {
+		w.gate.Learn(w.outcomes)
+	}
+}
+
+// release lets go of what belongs to others.
+func (w *watch) release() {
+	w.gate, w.exits = nil, nil
+	clear(w.asked[:cap(w.asked)])
+}
