@@ -537,6 +537,25 @@ func TestShow(t *testing.T) {
 	}
 }
 
+// TestShowOnly: a client that lets no row exit is shown the stages it wants to
+// see, the reference's answer is its answer, and the controller learns of it.
+func TestShowOnly(t *testing.T) {
+	s := begin(t, nil, &model{say: unsureOf}, &model{say: unsureOf}, &model{say: large})
+	var seen []string
+	r := request(t, 4, 14)
+	r.Mode, r.Ramps, r.Show = earlyexit.Off, 0b10, func(k int, m oip.Message) { seen = append(seen, parse(t, m).String()) }
+	if a := s.do(r); a.Parameters.Exit != 2 || len(seen) != 1 || seen[0] != "exit 1 p2[2 3]=0.05,0.9,0.05,0.25,0.25,0.5 y2[2 1]=101,102" {
+		t.Errorf("shown %q, answered %v", seen, a)
+	}
+	s.end()
+	if got := s.rowsAsked(); got != "m1[4 14] m2[4 14]" {
+		t.Errorf("asked %s", got)
+	}
+	if o := s.learned[0]; len(s.learned) != 2 || o.Exit != -1 || !o.Ran || o.Agree != 0b10 || o.Signals[0].Seen() {
+		t.Errorf("learned %+v", s.learned)
+	}
+}
+
 // TestModels that do not batch are one row.
 func TestModelsThatDoNotBatch(t *testing.T) {
 	// x is [1,1] here, and p and y are what they are of one row.

@@ -84,10 +84,16 @@ func (w *walk) waiting() []int {
 }
 
 // small asks the small stages, as long as rows wait and the reference could
-// still be asked in time afterwards. Its error is the request's end.
+// still be asked in time afterwards. Its error is the request's end. Where no
+// row may exit, those are asked all the same whose answers the client wants to
+// see.
 func (w *walk) small() error {
 	mode := min(w.r.Mode, w.c.cfg.Gate.Mode())
-	if mode == earlyexit.Off || w.form == nil {
+	shown := uint32(0)
+	if w.r.Show != nil {
+		shown = w.r.Ramps
+	}
+	if mode == earlyexit.Off && shown == 0 || w.form == nil {
 		return nil
 	}
 	seq := w.c.cfg.Gate.Number(len(w.rows))
@@ -98,16 +104,17 @@ func (w *walk) small() error {
 			row.Signals = append(row.Signals, earlyexit.Unseen)
 		}
 	}
-	active, shown := w.c.cfg.Gate.Active(len(w.rows)), uint32(0)
-	if w.r.Show != nil {
-		shown = w.r.Ramps
+	active := w.c.cfg.Gate.Active(len(w.rows))
+	wanted := active | shown
+	if mode == earlyexit.Off {
+		wanted = shown
 	}
 	for k := range w.c.last {
 		waiting := w.waiting()
 		if len(waiting) == 0 {
 			return nil
 		}
-		if (active|shown)>>k&1 == 0 {
+		if wanted>>k&1 == 0 {
 			continue
 		}
 		slack, ok := w.c.cfg.Loop.LatestStart(w.c.Reference(), len(waiting), w.left())
@@ -169,7 +176,7 @@ func (w *walk) stage(k int, rows []int, most time.Duration, decide bool) error {
 	for i, n := range rows {
 		row := &w.rows[n]
 		row.asked = true
-		if verdicts[i].Exit && row.Signals[k].Seen() {
+		if verdicts[i].Exit && row.Mode != earlyexit.Off && row.Signals[k].Seen() {
 			row.exit, row.verdict = k, verdicts[i]
 		}
 	}
