@@ -61,6 +61,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	}
 	loop, err := live.New(live.Config{
 		Core: p.core, Backends: p.backends, Observer: metrics, Log: opt.Log, Trace: opt.Trace, Probe: p.probe,
+		Gates: p.gates,
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.close())

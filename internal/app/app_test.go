@@ -40,7 +40,7 @@ func TestConfigurations(t *testing.T) {
 				t.Errorf("ready: %d, %v; want %d", status, err, ready)
 			}
 			a, err := infer(c, cfg.Models[0].Name, -1, []byte(`{"inputs":[{"name":"x","shape":[1,8],"datatype":"FP32","data":[1,2,3,4,5,6,7,8]}]}`))
-			want := map[string]int{"quickstart.yaml": 400, "remote.yaml": 503, "hetero.yaml": 200}[filepath.Base(f)]
+			want := map[string]int{"quickstart.yaml": 400, "earlyexit.yaml": 400, "remote.yaml": 503, "hetero.yaml": 200}[filepath.Base(f)]
 			if err != nil || a.status != want {
 				t.Errorf("infer: %d, %v: %s; want %d", a.status, err, a.body, want)
 			}

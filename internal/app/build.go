@@ -12,6 +12,7 @@ import (
 	"motley/internal/dispatch"
 	"motley/internal/engine"
 	"motley/internal/engine/ort"
+	"motley/internal/gate"
 	"motley/internal/live"
 	"motley/internal/oip"
 	"motley/internal/pool"
@@ -21,6 +22,7 @@ import (
 // parts is what a configuration turns into.
 type parts struct {
 	core     dispatch.Config
+	gates    []*gate.Gate // by model; nil: no early exit
 	backends []backend.Backend
 	probe    live.ProbeConfig
 	memory   *memory
@@ -52,6 +54,7 @@ func build(cfg *config.Config, log *slog.Logger) (p *parts, err error) {
 		if err := p.addModel(cfg, &cfg.Models[i]); err != nil {
 			return p, err
 		}
+		p.gates = append(p.gates, gateOf(&cfg.Models[i], uint64(i), log))
 	}
 	workers := cfg.Expand(cpus())
 	for i := range workers {
@@ -158,15 +161,10 @@ func (p *parts) embedded(e *config.Embedded, served []string, log *slog.Logger) 
 		if err != nil {
 			return nil, fmt.Errorf("cannot load model %s: %w", name, err)
 		}
-		models[name] = shared{m}
+		models[name] = share(m)
 	}
 	return backend.NewEmbedded(models, e.Engine), nil
 }
-
-// shared is a model that several workers run; it is closed with the parts.
-type shared struct{ engine.Model }
-
-func (shared) Close() error { return nil }
 
 // load returns the model from the engine that e names, loading it once.
 func (p *parts) load(e *config.Embedded, name string, log *slog.Logger) (engine.Model, error) {

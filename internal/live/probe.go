@@ -37,6 +37,7 @@ type Info struct {
 	Batched  bool               // requests of it can be merged
 	MaxBatch int                // the most items that any worker told it takes; 0 = unbounded or unknown
 	Splits   bool               // larger requests are cut into parts
+	Exits    *backend.Exits     // the ramps of the first worker that has some; nil while none are known
 }
 
 // Info returns what is known of the model.
@@ -156,8 +157,9 @@ func (l *Loop) probe(w pool.WorkerID, all []served) error {
 		default:
 			ready++
 			all[i].missed = 0
-			limit = l.learn(s.Model, st)
-			l.open(w, s.Model, &all[i])
+			_, exits := l.exitsOf(w, s.Model)
+			limit = l.learn(s.Model, st, exits)
+			l.open(w, s.Model, exits, &all[i])
 		}
 		if limit != now {
 			l.inject(dispatch.Event{Kind: dispatch.WorkerLimit, Worker: w, Model: s.Model, Size: limit})
@@ -170,13 +172,9 @@ func (l *Loop) probe(w pool.WorkerID, all []served) error {
 }
 
 // open makes the model's gate ready for the worker's exits, once they are known.
-func (l *Loop) open(w pool.WorkerID, m pool.ModelID, s *served) {
+func (l *Loop) open(w pool.WorkerID, m pool.ModelID, exits *backend.Exits, s *served) {
 	g := l.gate(m)
-	if g == nil {
-		return
-	}
-	_, exits := l.exitsOf(w, m)
-	if exits == nil || g.Fits(exits.Ramps) {
+	if g == nil || exits == nil || g.Fits(exits.Ramps) {
 		return
 	}
 	err := g.Open(gate.Exits{Ramps: exits.Ramps, Classes: exits.Classes, Costs: exits.Costs})
@@ -188,7 +186,7 @@ func (l *Loop) open(w pool.WorkerID, m pool.ModelID, s *served) {
 
 // learn takes in what a worker tells of a model and returns the most items
 // that it takes at once.
-func (l *Loop) learn(m pool.ModelID, st backend.Status) int {
+func (l *Loop) learn(m pool.ModelID, st backend.Status, exits *backend.Exits) int {
 	l.learning.Lock()
 	defer l.learning.Unlock()
 	info := *l.Info(m)
@@ -196,6 +194,9 @@ func (l *Loop) learn(m pool.ModelID, st backend.Status) int {
 		info.Metadata = st.Metadata
 	}
 	info.MaxBatch = max(info.MaxBatch, st.MaxBatch)
+	if info.Exits == nil {
+		info.Exits = exits
+	}
 	if p := l.cfg.Probe; int(m) < len(p.Batched) && p.Batched[m] != nil {
 		info.Batched = *p.Batched[m]
 	} else {
