@@ -556,7 +556,7 @@ func TestShowOnly(t *testing.T) {
 	}
 }
 
-// TestModels that do not batch are one row.
+// TestModelsThatDoNotBatch: what they are asked is one row.
 func TestModelsThatDoNotBatch(t *testing.T) {
 	// x is [1,1] here, and p and y are what they are of one row.
 	s := begin(t, func(s *setting, _ *Config) {
