@@ -12,11 +12,14 @@ import (
 //
 // A read deadline counts from the next Read on. Either deadline may come early
 // by its slack, which is small beside the timeouts. Not more than one
-// goroutine uses a clientConn at a time, but for Close.
+// goroutine uses a clientConn at a time, but for Close and a watch.
 type clientConn struct {
 	net.Conn
 	read, write deadline
 	wantRead    time.Time
+
+	ahead   []byte        // read by a watch, for Read
+	watched chan struct{} // closed when the last watch has ended
 }
 
 // deadline is one of a connection's two.
@@ -68,6 +71,11 @@ func (c *clientConn) SetDeadline(t time.Time) error {
 
 // Read implements net.Conn.
 func (c *clientConn) Read(p []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		n := copy(p, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
+	}
 	if c.read.late(c.wantRead) {
 		c.read.inForce = c.wantRead
 		if err := c.Conn.SetReadDeadline(c.wantRead); err != nil {

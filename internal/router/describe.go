@@ -65,8 +65,10 @@ func (m *model) stats() oip.ModelStats {
 
 // writeUnknownYet answers what no worker has told.
 func (s *Server) writeUnknownYet(ctx *fasthttp.RequestCtx, m *model) {
-	s.reply(ctx, fasthttp.StatusServiceUnavailable,
-		fmt.Sprintf("model '%s' is not ready: no worker has told its metadata", m.Name), true, time.Second)
+	s.reply(ctx, failure{
+		fasthttp.StatusServiceUnavailable,
+		fmt.Sprintf("model '%s' is not ready: no worker has told its metadata", m.Name), true, time.Second,
+	})
 }
 
 func (s *Server) modelMetadata(ctx *fasthttp.RequestCtx, m *model) {
@@ -78,6 +80,7 @@ func (s *Server) modelMetadata(ctx *fasthttp.RequestCtx, m *model) {
 	meta := *info.Metadata
 	meta.Name = m.Name
 	meta.Versions = m.versions(info)
+	meta.Properties = m.properties(info.Metadata.Properties)
 	writeJSON(ctx, meta)
 }
 

@@ -27,7 +27,8 @@ import (
 // fakeLoop answers requests by do, and is otherwise set by its fields.
 type fakeLoop struct {
 	do    func(*live.Request) error
-	down  atomic.Bool // no model is ready
+	doCtx func(context.Context, *live.Request) error // of streams; nil: do
+	down  atomic.Bool                                // no model is ready
 	after time.Duration
 
 	mu   sync.Mutex
@@ -37,18 +38,37 @@ type fakeLoop struct {
 }
 
 func (l *fakeLoop) Do(r *live.Request) error {
+	do, _ := l.note(r)
+	return do(r)
+}
+
+func (l *fakeLoop) DoContext(ctx context.Context, r *live.Request) error {
+	do, doCtx := l.note(r)
+	if doCtx == nil {
+		return do(r)
+	}
+	return doCtx(ctx, r)
+}
+
+// note keeps r for last and returns what is to be done with it.
+func (l *fakeLoop) note(r *live.Request) (func(*live.Request) error, func(context.Context, *live.Request) error) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.seen, l.head = *r, *r.Call.Request
 	l.data = append(l.data[:0], r.Call.Request.Body...)
-	do := l.do
-	l.mu.Unlock()
-	return do(r)
+	return l.do, l.doCtx
 }
 
 func (l *fakeLoop) set(do func(*live.Request) error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.do = do
+	l.do, l.doCtx = do, nil
+}
+
+func (l *fakeLoop) setContext(do func(context.Context, *live.Request) error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.doCtx = do
 }
 
 func (l *fakeLoop) last() (live.Request, []byte) {

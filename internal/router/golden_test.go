@@ -36,7 +36,13 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files instead of com
 // A request's Host and Content-Length, and a response's Date, Server and
 // Content-Length, are left out; a request id that the server made is "(new)".
 func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
+	playFiles(t, "testdata/*.txt", nil, (*fixture).play)
+}
+
+// playFiles plays transcripts, each file on a fixture of its own, and compares
+// them with what they were.
+func playFiles(t *testing.T, pattern string, change func(*Config), play func(*fixture, string) string) {
+	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no golden files: %v", err)
 	}
@@ -46,7 +52,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f := newFixture(t, nil)
+			f := newFixture(t, change)
 			var got bytes.Buffer
 			for i, c := range strings.Split(string(want), "== ") {
 				if i == 0 {
@@ -55,7 +61,7 @@ func TestGolden(t *testing.T) {
 				}
 				request, _, _ := strings.Cut(c, "\n--\n")
 				request = strings.TrimRight(request, "\n")
-				fmt.Fprintf(&got, "== %s\n--\n%s\n", request, f.play(request))
+				fmt.Fprintf(&got, "== %s\n--\n%s\n", request, play(f, request))
 			}
 			text := strings.TrimRight(got.String(), "\n") + "\n"
 			if *rewrite {
@@ -88,14 +94,7 @@ func firstDifference(got, want string) string {
 // play sends one request of a transcript and prints the response.
 func (f *fixture) play(text string) string {
 	f.t.Helper()
-	lines := strings.Split(text, "\n")[1:]
-	f.loop.set(answerWith(jsonAnswer, -1))
-	f.loop.down.Store(false)
-	f.loop.after = 0
-	for len(lines) > 0 && strings.HasPrefix(lines[0], "@") {
-		f.behave(strings.TrimPrefix(lines[0], "@"))
-		lines = lines[1:]
-	}
+	lines := f.prepare(text)
 	method, path, _ := strings.Cut(lines[0], " ")
 	var headers []string
 	body, ownID := "", ""
@@ -117,6 +116,20 @@ func (f *fixture) play(text string) string {
 		body = s
 	}
 	return f.transcribe(method, path, body, headers, ownID)
+}
+
+// prepare sets what the loop does in a case and returns its other lines.
+func (f *fixture) prepare(text string) []string {
+	f.t.Helper()
+	lines := strings.Split(text, "\n")[1:]
+	f.loop.set(answerWith(jsonAnswer, -1))
+	f.loop.down.Store(false)
+	f.loop.after = 0
+	for len(lines) > 0 && strings.HasPrefix(lines[0], "@") {
+		f.behave(strings.TrimPrefix(lines[0], "@"))
+		lines = lines[1:]
+	}
+	return lines
 }
 
 // transcribe sends a request and prints the response.
@@ -229,6 +242,19 @@ func (f *fixture) behave(what string) {
 		})
 	case "strange":
 		f.loop.set(func(*live.Request) error { return errors.New("something strange") })
+	case "ramps": // shown before whatever else the loop does
+		f.loop.setContext(showing(f.loop.do, strings.Fields(arg)))
+	case "exit":
+		ramp, err := strconv.Atoi(arg)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.loop.set(func(r *live.Request) error {
+			r.Exit = ramp
+			return answerWith(jsonAnswer, -1)(r)
+		})
+	case "pretty":
+		f.loop.set(answerWith("{\r\n  \"model_name\": \"adder\",\n  \"outputs\": []\r}", -1))
 	case "binary":
 		const head = `{"model_name":"adder","outputs":[{"name":"sum","shape":[1,1],"datatype":"FP32","parameters":{"binary_data_size":4}}]}`
 		f.loop.set(answerWith(head+"\x00\x00\x40\x40", len(head)))

@@ -1,9 +1,7 @@
 package router
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -36,6 +34,7 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	x := s.pool.Get().(*exchange)
 	x.start = time.Now()
 	x.target = route(ctx.Path())
+	streamed := x.target.endpoint == modelStream
 	x.model = s.models[string(x.target.model)]
 	x.ran = false
 	x.headers.read(&ctx.Request.Header)
@@ -48,10 +47,13 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	}
 
 	s.dispatch(ctx, x)
+	if streamed && (ctx.Response.IsBodyStream() || ctx.Hijacked()) {
+		return // its end, which frees the exchange, does the rest
+	}
 
 	status := ctx.Response.StatusCode()
 	took := time.Since(x.start)
-	if x.target.endpoint == modelInfer {
+	if streamed || x.target.endpoint == modelInfer {
 		s.count(x, status, took)
 	}
 	s.logAccess(ctx, x, status, took)
@@ -82,7 +84,7 @@ func (s *Server) dispatch(ctx *fasthttp.RequestCtx, x *exchange) {
 		return
 	}
 	switch t.endpoint {
-	case modelMetadata, modelReady, modelConfig, modelStats, modelInfer, modelGenerate, modelTrace:
+	case modelMetadata, modelReady, modelConfig, modelStats, modelInfer, modelStream, modelGenerate, modelTrace:
 		if x.model == nil {
 			writeError(ctx, fasthttp.StatusNotFound, fmt.Sprintf("Request for unknown model: '%s' is not found", cut(t.model)))
 			return
@@ -121,6 +123,8 @@ func (s *Server) dispatch(ctx *fasthttp.RequestCtx, x *exchange) {
 		s.scrape(ctx)
 	case debugState:
 		s.debugState(ctx)
+	case debugExits:
+		s.debugExits(ctx)
 	}
 }
 
@@ -128,6 +132,8 @@ func (s *Server) dispatchModel(ctx *fasthttp.RequestCtx, x *exchange) {
 	switch x.target.endpoint {
 	case modelInfer:
 		s.infer(ctx, x)
+	case modelStream:
+		s.stream(ctx, x)
 	case modelMetadata:
 		s.modelMetadata(ctx, x.model)
 	case modelReady:
@@ -139,7 +145,7 @@ func (s *Server) dispatchModel(ctx *fasthttp.RequestCtx, x *exchange) {
 	case modelStats:
 		writeJSON(ctx, oip.StatsResponse{ModelStats: []oip.ModelStats{x.model.stats()}})
 	case modelGenerate:
-		writeUnsupported(ctx, "generate and streaming inference are not supported: use infer")
+		writeUnsupported(ctx, "generate is not supported, its text_input is not an inference request: use infer, or infer_stream for the answers of a model's ramps")
 	case modelTrace:
 		writeUnsupported(ctx, "trace settings are not supported")
 	}
@@ -155,44 +161,12 @@ func (s *Server) count(x *exchange, status int, took time.Duration) {
 	mm.answered(status)
 	if status == fasthttp.StatusOK {
 		mm.succeeded(&x.call, took, x.start.Add(took))
+		if ramps, _ := x.model.ramps(); ramps > 0 && x.call.Exit >= 0 {
+			mm.exited(x.call.Exit < ramps, took)
+		}
 	} else {
 		mm.stats.failure(took)
 	}
-}
-
-// logAccess writes one line per request at debug level, and one at warning
-// level where the answer is 500 or above. Bodies, query strings and headers
-// other than the two identifiers are not logged.
-func (s *Server) logAccess(ctx *fasthttp.RequestCtx, x *exchange, status int, took time.Duration) {
-	level := slog.LevelDebug
-	if status >= 500 {
-		level = slog.LevelWarn
-	}
-	if !s.log.Enabled(context.Background(), level) {
-		return
-	}
-	attrs := make([]slog.Attr, 0, 12)
-	attrs = append(attrs,
-		slog.String("method", string(ctx.Method())),
-		slog.String("path", string(ctx.Path())),
-		slog.Int("status", status),
-		slog.Duration("took", took),
-		slog.Int("bytes_in", len(ctx.Request.Body())),
-		slog.Int("bytes_out", len(ctx.Response.Body())),
-		slog.String("request_id", string(x.id)),
-	)
-	if x.headers.traceparent != nil {
-		attrs = append(attrs, slog.String("traceparent", string(x.headers.traceparent)))
-	}
-	if x.ran {
-		attrs = append(attrs,
-			slog.Int("items", x.call.Size), slog.Int("batch", x.call.Batch), slog.Int("attempts", x.call.Attempts),
-			slog.Duration("queued", x.call.Queued), slog.Duration("ran", x.call.Ran))
-	}
-	if status >= 400 {
-		attrs = append(attrs, slog.String("error", string(cut(ctx.Response.Body()))))
-	}
-	s.log.LogAttrs(context.Background(), level, "request", attrs...)
 }
 
 // cut bounds what an error text or a log line repeats of a client's bytes.

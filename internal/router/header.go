@@ -13,6 +13,7 @@ const (
 	headerTraceparent = "Traceparent"
 	headerBatch       = "X-Motley-Batch"
 	headerParts       = "X-Motley-Parts"
+	headerExit        = "X-Motley-Exit"
 	headerRetryAfter  = "Retry-After"
 	headerRetryMs     = "Retry-After-Ms"
 	headerShouldRetry = "X-Should-Retry"

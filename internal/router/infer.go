@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -20,7 +21,11 @@ func (s *Server) infer(ctx *fasthttp.RequestCtx, x *exchange) {
 		// The answer is written to the response's own buffer, which the HTTP
 		// server pools.
 		x.call.Call.Response = oip.Message{Body: ctx.Response.SwapBody(nil)[:0], HeadLength: -1}
-		err = s.loop.Do(&x.call)
+		if x.model.Do != nil {
+			err = x.model.Do(context.Background(), &x.call)
+		} else {
+			err = s.loop.Do(&x.call)
+		}
 	}
 	if err != nil {
 		s.refuse(ctx, x, err)
@@ -50,8 +55,14 @@ func (s *Server) prepare(ctx *fasthttp.RequestCtx, x *exchange) (err error) {
 	if err := x.head.Parse(body, length, &s.cfg.Limits); err != nil {
 		return err
 	}
+	streamed := x.target.endpoint == modelStream
+	if streamed {
+		if err := jsonOnly(&x.head); err != nil {
+			return err
+		}
+	}
 	info := x.model.Info()
-	whole := !info.Splits || !x.head.Splittable(info.Metadata, info.Batched)
+	whole := streamed || !info.Splits || !x.head.Splittable(info.Metadata, info.Batched)
 	most := info.MaxBatch
 	if !whole {
 		most = 0
@@ -70,8 +81,8 @@ func (s *Server) prepare(ctx *fasthttp.RequestCtx, x *exchange) (err error) {
 	x.call.Priority = x.head.Priority
 	x.call.MergeKey = x.head.MergeKey(uint64(x.model.ID), info.Batched)
 	x.call.Whole = whole
-	x.call.Worker = -1
-	return nil
+	x.call.Worker, x.call.Exit = -1, -1
+	return x.exits()
 }
 
 // body returns the request's body, decompressed into x.spare where it came
@@ -143,6 +154,10 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx, x *exchange) {
 	if x.call.Parts > 1 {
 		x.num = strconv.AppendInt(x.num[:0], int64(x.call.Parts), 10)
 		h.SetCanonical(keyParts, x.num)
+	}
+	if x.model.early(x.call.Exit) {
+		x.num = strconv.AppendInt(x.num[:0], int64(x.call.Exit), 10)
+		h.SetCanonical(keyExit, x.num)
 	}
 
 	body := msg.Body

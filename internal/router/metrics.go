@@ -42,6 +42,7 @@ type Metrics struct {
 	workers []WorkerLabels
 	types   map[string]int // instance type → index into modelMetrics.byType
 	state   *stateCollector
+	exits   *exitCollector
 
 	malformed prometheus.Counter
 }
@@ -64,6 +65,8 @@ type modelMetrics struct {
 	rejected []prometheus.Counter // by live.Reason
 	duration prometheus.Observer
 	queue    prometheus.Observer
+	early    prometheus.Observer // answered by a ramp
+	full     prometheus.Observer // by the full model, of a model that has ramps
 	retries  prometheus.Counter
 	byType   []typeMetrics
 	stats    modelTally
@@ -87,6 +90,9 @@ func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
 		"Time from a request's head to its answer, of inference requests answered with 200.", latencyBuckets, "model")
 	queue := r.histogram("motley_queue_duration_seconds",
 		"Time from a request's arrival to the start of the execution that answered it.", latencyBuckets, "model")
+	exit := r.histogram("motley_exit_request_duration_seconds",
+		"Time from a request's head to its answer, by whether a ramp (early) or the full model (full) gave it; models with ramps in use.",
+		latencyBuckets, "model", "answer")
 	rejected := r.counter("motley_rejected_total", "Inference requests without a worker's answer, by reason.", "model", "reason")
 	retries := r.counter("motley_retries_total", "Requests sent to another worker after a failed execution.", "model")
 	batch := r.histogram("motley_batch_size_items", "Items per execution.",
@@ -98,7 +104,7 @@ func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
 		[]float64{.01, .02, .05, .1, .15, .2, .3, .5, 1, 2, 5}, "model", "instance_type")
 	malformed := r.counter("motley_malformed_requests_total", "Requests refused because they were not well-formed HTTP.")
 
-	m := &Metrics{workers: cfg.Workers, types: map[string]int{}, state: &stateCollector{}}
+	m := &Metrics{workers: cfg.Workers, types: map[string]int{}, state: &stateCollector{}, exits: &exitCollector{}}
 	var types []string
 	for _, w := range cfg.Workers {
 		if _, ok := m.types[w.InstanceType]; !ok {
@@ -119,6 +125,7 @@ func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
 		mm := &m.models[i]
 		resolve(mm, name)
 		mm.duration, mm.queue = duration.WithLabelValues(name), queue.WithLabelValues(name)
+		mm.early, mm.full = exit.WithLabelValues(name, "early"), exit.WithLabelValues(name, "full")
 		mm.retries = retries.WithLabelValues(name)
 		mm.rejected = make([]prometheus.Counter, len(live.Reasons())+1)
 		for _, reason := range live.Reasons() {
@@ -143,6 +150,7 @@ func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
 		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
 	}, func() float64 { return 1 }))
 	r.add(m.state)
+	r.add(m.exits)
 	if cfg.Runtime {
 		r.add(collectors.NewGoCollector())
 		r.add(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -226,4 +234,13 @@ func (mm *modelMetrics) succeeded(r *live.Request, took time.Duration, at time.T
 	mm.duration.Observe(took.Seconds())
 	mm.queue.Observe(r.Queued.Seconds())
 	mm.stats.success(r, took, at)
+}
+
+// exited records by which exit one request answered with 200 left.
+func (mm *modelMetrics) exited(early bool, took time.Duration) {
+	if early {
+		mm.early.Observe(took.Seconds())
+	} else {
+		mm.full.Observe(took.Seconds())
+	}
 }

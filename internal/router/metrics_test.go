@@ -2,12 +2,14 @@ package router
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/valyala/fasthttp"
 
 	"motley/internal/backend"
 	"motley/internal/live"
@@ -76,13 +78,7 @@ func TestMetrics(t *testing.T) {
 	if strings.Contains(text, "aaaaa") || strings.Contains(text, `"other"`) {
 		t.Error("a client made a label value")
 	}
-	problems, err := promlint.New(strings.NewReader(text)).Lint()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range problems {
-		t.Errorf("%s: %s", p.Metric, p.Text)
-	}
+	lint(t, text)
 
 	var stats struct {
 		ModelStats []struct {
@@ -106,6 +102,36 @@ func TestMetrics(t *testing.T) {
 		s.InferenceStats.Fail.Count != 3 || s.InferenceStats.Queue.Ns != 1234000 ||
 		len(s.BatchStats) != 1 || s.BatchStats[0].BatchSize != 4 || s.BatchStats[0].ComputeInfer.Ns != 10_000_000 {
 		t.Errorf("statistics %+v", s)
+	}
+}
+
+// wantMetric holds a series against its value, also when nothing is served any
+// more.
+func (f *fixture) wantMetric(series string, value int) {
+	f.t.Helper()
+	ctx := &fasthttp.RequestCtx{}
+	ctx.Request.SetRequestURI("/metrics")
+	f.server.Handler(ctx)
+	for line := range strings.Lines(string(ctx.Response.Body())) {
+		if got, ok := strings.CutPrefix(line, series+" "); ok {
+			if got != fmt.Sprintf("%d\n", value) {
+				f.t.Errorf("%s is %s, want %d", series, strings.TrimSpace(got), value)
+			}
+			return
+		}
+	}
+	f.t.Errorf("/metrics has no %s", series)
+}
+
+// lint holds metrics against Prometheus's habits.
+func lint(t *testing.T, text string) {
+	t.Helper()
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 }
 

@@ -22,6 +22,7 @@ var (
 	keyTiming      = []byte(headerTiming)
 	keyBatch       = []byte(headerBatch)
 	keyParts       = []byte(headerParts)
+	keyExit        = []byte(headerExit)
 )
 
 // writeError answers with {"error": text}.
@@ -48,27 +49,50 @@ func writeJSON(ctx *fasthttp.RequestCtx, v any) {
 	ctx.Response.SetBodyRaw(b)
 }
 
+// failure is why an inference request got no answer, and what the client
+// should do about it.
+type failure struct {
+	status int
+	text   string
+	retry  bool          // trying again can help
+	after  time.Duration // after so long; 0 = no advice
+}
+
+// statusLeft is nginx's status for a client that leaves before it has its
+// answer; it is counted and logged.
+const statusLeft = 499
+
 // refuse answers an inference request that got no answer.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, x *exchange, err error) {
+	s.reply(ctx, s.failure(x, err))
+}
+
+// failure says what a request's error is to its client. Refusals are counted.
+func (s *Server) failure(x *exchange, err error) failure {
 	var (
 		refusal  *live.Refusal
 		protocol *oip.Error
 		worker   *backend.Error
 	)
+	f := failure{status: fasthttp.StatusInternalServerError, text: err.Error()}
 	switch {
+	case errors.Is(err, errLeft):
+		f.status = statusLeft
 	case errors.As(err, &refusal):
-		s.refusal(ctx, x, refusal)
+		f = s.refusal(x, refusal)
 	case errors.As(err, &protocol):
-		s.reply(ctx, protocol.Status, protocol.Message, false, 0)
+		f = failure{status: protocol.Status, text: protocol.Message}
 	case errors.As(err, &worker):
-		s.reply(ctx, worker.Status, worker.Message, worker.Class != backend.Client, 0)
-	default:
-		s.reply(ctx, fasthttp.StatusInternalServerError, err.Error(), false, 0)
+		f = failure{status: worker.Status, text: worker.Message, retry: worker.Class != backend.Client}
 	}
+	if f.status < 400 || f.status > 599 {
+		f.status = fasthttp.StatusBadGateway
+	}
+	return f
 }
 
-// refusal answers what the loop refused, and counts it.
-func (s *Server) refusal(ctx *fasthttp.RequestCtx, x *exchange, r *live.Refusal) {
+// refusal says what the loop's refusal is to the client, and counts it.
+func (s *Server) refusal(x *exchange, r *live.Refusal) failure {
 	m := x.model
 	if int(r.Reason) < len(m.metrics.rejected) && r.Reason > 0 {
 		m.metrics.rejected[r.Reason].Inc()
@@ -83,7 +107,7 @@ func (s *Server) refusal(ctx *fasthttp.RequestCtx, x *exchange, r *live.Refusal)
 		if m.MaxQueue > 0 {
 			text = fmt.Sprintf("model '%s' cannot take the request: its queue is at the limit of %d requests", m.Name, m.MaxQueue)
 		}
-		s.reply(ctx, fasthttp.StatusTooManyRequests, text, true, max(after, time.Second))
+		return failure{fasthttp.StatusTooManyRequests, text, true, max(after, time.Second)}
 	case live.Deadline:
 		limit, whose := x.call.Timeout, "the request's deadline"
 		if limit == 0 {
@@ -91,27 +115,25 @@ func (s *Server) refusal(ctx *fasthttp.RequestCtx, x *exchange, r *live.Refusal)
 		}
 		// Without advice the deadline is out of reach however idle the
 		// workers are, and another try is of no use.
-		s.reply(ctx, fasthttp.StatusTooManyRequests,
-			fmt.Sprintf("model '%s' cannot answer within %s: %s would pass first", m.Name, millis(limit), whose), after > 0, after)
+		return failure{
+			fasthttp.StatusTooManyRequests,
+			fmt.Sprintf("model '%s' cannot answer within %s: %s would pass first", m.Name, millis(limit), whose), after > 0, after,
+		}
 	case live.NoWorker:
-		s.reply(ctx, fasthttp.StatusServiceUnavailable,
-			fmt.Sprintf("model '%s' has no worker that is up", m.Name), true, max(after, time.Second))
+		return failure{
+			fasthttp.StatusServiceUnavailable,
+			fmt.Sprintf("model '%s' has no worker that is up", m.Name), true, max(after, time.Second),
+		}
 	case live.TooLarge:
 		text := fmt.Sprintf("inference request batch-size %d is more than any worker of '%s' that is up takes", x.call.Size, m.Name)
 		if most := m.Info().MaxBatch; most > 0 && x.call.Size > most {
 			text = fmt.Sprintf("inference request batch-size must be <= %d for model '%s', got %d", most, m.Name, x.call.Size)
 		}
-		s.reply(ctx, fasthttp.StatusBadRequest, text, false, 0)
+		return failure{status: fasthttp.StatusBadRequest, text: text}
 	case live.Stopping:
-		s.reply(ctx, fasthttp.StatusServiceUnavailable, "the router is shutting down", true, max(after, time.Second))
-	default:
-		s.failed(ctx, x, r)
+		return failure{fasthttp.StatusServiceUnavailable, "the router is shutting down", true, max(after, time.Second)}
 	}
-}
-
-// failed answers a request whose every attempt failed, with the status of the
-// last failure.
-func (s *Server) failed(ctx *fasthttp.RequestCtx, x *exchange, r *live.Refusal) {
+	// Every attempt failed; the status is that of the last failure.
 	status, cause := fasthttp.StatusBadGateway, "no reason was given"
 	var worker *backend.Error
 	switch {
@@ -120,23 +142,18 @@ func (s *Server) failed(ctx *fasthttp.RequestCtx, x *exchange, r *live.Refusal) 
 	case r.Cause != nil:
 		cause = r.Cause.Error()
 	}
-	s.reply(ctx, status, fmt.Sprintf("model '%s' failed, attempts made: %d, the last one: %s",
-		x.model.Name, x.call.Attempts, cause), true, r.RetryAfter)
+	return failure{status, fmt.Sprintf("model '%s' failed, attempts made: %d, the last one: %s", m.Name, x.call.Attempts, cause), true, r.RetryAfter}
 }
 
-// reply answers with an error, and with what the client should do about it:
-// whether trying again can help, and after how long (0 = no advice).
-func (s *Server) reply(ctx *fasthttp.RequestCtx, status int, text string, retry bool, after time.Duration) {
-	if status < 400 || status > 599 {
-		status = fasthttp.StatusBadGateway
-	}
+// reply answers with an error.
+func (s *Server) reply(ctx *fasthttp.RequestCtx, f failure) {
 	h := &ctx.Response.Header
-	h.Set(headerShouldRetry, strconv.FormatBool(retry))
-	if after > 0 {
-		h.Set(headerRetryAfter, strconv.FormatInt(int64((after+time.Second-1)/time.Second), 10))
-		h.Set(headerRetryMs, strconv.FormatInt(int64((after+time.Millisecond-1)/time.Millisecond), 10))
+	h.Set(headerShouldRetry, strconv.FormatBool(f.retry))
+	if f.after > 0 {
+		h.Set(headerRetryAfter, strconv.FormatInt(int64((f.after+time.Second-1)/time.Second), 10))
+		h.Set(headerRetryMs, strconv.FormatInt(int64((f.after+time.Millisecond-1)/time.Millisecond), 10))
 	}
-	writeError(ctx, status, text)
+	writeError(ctx, f.status, f.text)
 }
 
 // millis prints d for people: "5 ms", "0.25 ms".

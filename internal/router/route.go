@@ -15,6 +15,7 @@ const (
 	modelConfig
 	modelStats
 	modelInfer
+	modelStream
 	modelGenerate
 	modelTrace
 	allStats
@@ -25,6 +26,7 @@ const (
 	serverLogging
 	prometheusMetrics
 	debugState
+	debugExits
 )
 
 // methods says which methods an endpoint takes: the value of Allow.
@@ -38,6 +40,7 @@ var methods = [...]string{
 	modelConfig:       "GET, HEAD",
 	modelStats:        "GET, HEAD",
 	modelInfer:        "POST",
+	modelStream:       "POST",
 	modelGenerate:     "POST",
 	modelTrace:        "GET, HEAD, POST",
 	allStats:          "GET, HEAD",
@@ -48,6 +51,7 @@ var methods = [...]string{
 	serverLogging:     "GET, HEAD, POST",
 	prometheusMetrics: "GET, HEAD",
 	debugState:        "GET, HEAD",
+	debugExits:        "GET, HEAD",
 }
 
 // allows reports whether e takes a request of the given method.
@@ -69,7 +73,7 @@ type target struct {
 }
 
 // route takes a normalised path apart. What it accepts is Triton's set of
-// paths, plus infer_stream, /metrics and /debug/state.
+// paths, plus infer_stream, /metrics, /debug/state and /debug/exits.
 func route(path []byte) target {
 	switch string(path) {
 	case "/v2", "/v2/":
@@ -88,6 +92,8 @@ func route(path []byte) target {
 		return target{endpoint: prometheusMetrics}
 	case "/debug/state":
 		return target{endpoint: debugState}
+	case "/debug/exits":
+		return target{endpoint: debugExits}
 	}
 	if rest, ok := bytes.CutPrefix(path, []byte("/v2/models/")); ok {
 		return routeModel(rest)
@@ -129,7 +135,9 @@ func routeModel(rest []byte) target {
 		t.endpoint = modelConfig
 	case "stats":
 		t.endpoint = modelStats
-	case "generate", "generate_stream", "infer_stream":
+	case "infer_stream":
+		t.endpoint = modelStream
+	case "generate", "generate_stream":
 		t.endpoint = modelGenerate
 	case "trace/setting":
 		t.endpoint = modelTrace

@@ -1,8 +1,8 @@
 // Package router is the HTTP front end: it speaks the Open Inference Protocol
 // v2 as Triton does (paths, error forms, statuses, the binary tensor
 // extension), hands inference requests to the loop that owns the dispatch
-// core, and answers with what comes back. Besides, it serves /metrics and
-// /debug/state.
+// core, and answers with what comes back: once, or event by event. Besides, it
+// serves /metrics, /debug/state and /debug/exits.
 //
 // A request's body is read once into a buffer of the HTTP server and stays
 // there until the answer is written; the answer's buffer is the one the worker
@@ -10,6 +10,7 @@
 package router
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
+	"motley/internal/earlyexit"
 	"motley/internal/live"
 	"motley/internal/oip"
 	"motley/internal/pool"
@@ -27,8 +29,10 @@ import (
 
 // Loop is what the front end needs of live.Loop.
 type Loop interface {
-	// Do runs one request to its end; see live.Loop.
+	// Do runs one request to its end, and DoContext one of a client that may
+	// leave; see live.Loop.
 	Do(*live.Request) error
+	DoContext(context.Context, *live.Request) error
 	Snapshot() live.Snapshot
 	ModelReady(pool.ModelID) bool
 	RetryAfter(pool.ModelID) time.Duration
@@ -47,6 +51,15 @@ type Model struct {
 	// request, from many goroutines, and must not block or allocate: an
 	// atomic load.
 	Info func() ModelInfo
+
+	// Do runs a request in place of the loop, as a cascade does; nil: the loop does.
+	Do func(context.Context, *live.Request) error
+	// Exits says where the model's early exit stands; nil, or false: it has none.
+	Exits func() (earlyexit.Report, bool)
+	// Ramps returns how many ramps the model has in use, 0 while they are unknown,
+	// and by ramp its depth, the share of a whole run that has passed there. It is
+	// called as Info is; the slice is shared. nil: it has none.
+	Ramps func() (ramps int, depth []float64)
 }
 
 // ModelInfo is what the workers told of a model.
@@ -148,6 +161,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	snapshot := cfg.Loop.Snapshot
 	s.metrics.state.snapshot.Store(&snapshot)
+	s.metrics.exits.models.Store(&s.order)
 	s.configureHTTP()
 	return s, nil
 }
