@@ -16,6 +16,7 @@ import (
 
 	"motley/internal/config"
 	"motley/internal/dispatch"
+	"motley/internal/earlyexit"
 	"motley/internal/live"
 	"motley/internal/oip"
 	"motley/internal/pool"
@@ -68,8 +69,11 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	}
 	loop.Watch()
 	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, keeper: keep(p.memory, cfg.Learned.Interval, loop.Learned)}
+	if err := p.addCascades(cfg, loop, opt.Log); err != nil {
+		return nil, errors.Join(err, a.Close(context.Background()))
+	}
 	a.server, err = router.New(router.Config{
-		Loop: loop, Models: a.models(), Metrics: metrics, Gatherer: registry, Log: opt.Log, Version: opt.Version,
+		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Gatherer: registry, Log: opt.Log, Version: opt.Version,
 		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout,
 		Limits: oip.Limits{},
@@ -84,13 +88,19 @@ func (a *App) models() []router.Model {
 	var all []router.Model
 	for i, m := range a.cfg.Models {
 		id := pool.ModelID(i)
-		all = append(all, router.Model{
-			Name: m.Name, ID: id, QoS: m.QoS.Target, Percentile: m.QoS.Percentile, MaxQueue: m.MaxQueue,
-			Info: func() router.ModelInfo {
-				i := a.loop.Info(id)
-				return router.ModelInfo{Metadata: i.Metadata, Batched: i.Batched, MaxBatch: i.MaxBatch, Splits: i.Splits}
-			},
-		})
+		info := func() *live.Info { return a.loop.Info(id) }
+		one := router.Model{Name: m.Name, ID: id, QoS: m.QoS.Target, Percentile: m.QoS.Percentile, MaxQueue: m.MaxQueue}
+		if c := a.pool.cascades[i]; c != nil {
+			info = c.Info
+			one.MaxQueue = 0 // it has none of its own
+			one.Do, one.Ramps = c.Do, func() (int, []float64) { return c.Ramps(), nil }
+			one.Exits = func() (earlyexit.Report, bool) { return c.Gate().Report(), true }
+		}
+		one.Info = func() router.ModelInfo {
+			i := info()
+			return router.ModelInfo{Metadata: i.Metadata, Batched: i.Batched, MaxBatch: i.MaxBatch, Splits: i.Splits}
+		}
+		all = append(all, one)
 	}
 	return all
 }
@@ -144,7 +154,7 @@ func (a *App) Loop() *live.Loop { return a.loop }
 // Close waits for requests under way until ctx ends, saves what was learned
 // and frees everything.
 func (a *App) Close(ctx context.Context) error {
-	return errors.Join(a.loop.Close(ctx), a.keeper.close(), a.pool.close())
+	return errors.Join(a.pool.closeCascades(ctx), a.loop.Close(ctx), a.keeper.close(), a.pool.close())
 }
 
 // cpus is how many executions this process can run at once.

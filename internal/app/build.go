@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"motley/internal/backend"
+	"motley/internal/cascade"
 	"motley/internal/config"
 	"motley/internal/dispatch"
 	"motley/internal/engine"
@@ -22,7 +23,8 @@ import (
 // parts is what a configuration turns into.
 type parts struct {
 	core     dispatch.Config
-	gates    []*gate.Gate // by model; nil: no early exit
+	gates    []*gate.Gate       // by model; nil: no early exit
+	cascades []*cascade.Cascade // by model; nil: workers serve it
 	backends []backend.Backend
 	probe    live.ProbeConfig
 	memory   *memory

@@ -140,6 +140,9 @@ func check(cfg *Config) error {
 // Reference is the model that the answers are to agree with.
 func (c *Cascade) Reference() pool.ModelID { return c.cfg.Stages[c.last].Model }
 
+// Ramps is how many stages stand before the reference.
+func (c *Cascade) Ramps() int { return c.last }
+
 // Gate is the cascade's controller in use.
 func (c *Cascade) Gate() *gate.Gate { return c.cfg.Gate }
 

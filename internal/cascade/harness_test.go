@@ -105,7 +105,7 @@ func (w *world) DoContext(ctx context.Context, r *live.Request) (err error) {
 		case <-time.After(m.took):
 		case <-ctx.Done():
 			if m.stuck {
-				time.Sleep(time.Hour)
+				<-time.After(time.Hour)
 			}
 			return &backend.Error{Class: backend.Canceled, Status: backend.StatusClientClosed}
 		}

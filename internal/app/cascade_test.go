@@ -1,0 +1,149 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"motley/internal/cascade"
+	"motley/internal/config"
+	"motley/internal/live"
+	"motley/internal/oip"
+)
+
+const twins = `
+listen: "127.0.0.1:0"
+models:
+  - name: both
+    qos: {target: 20s}
+    cascade: {stages: [{model: first}, {model: second}], label: label}
+    early_exit: {mode: compute, target: 0.98}
+  - {name: first, qos: {target: 20s}}
+  - {name: second, qos: {target: 20s}}
+  - name: never
+    qos: {target: 20s}
+    cascade: {stages: [{model: first}, {model: second}]}
+instance_types: [{name: cpu}]
+workers:
+  - {name: a, type: cpu, models: [first], embedded: {path: ../engine/fashion.onnx}}
+  - {name: b, type: cpu, models: [second], embedded: {path: ../engine/fashion.onnx}}
+`
+
+// cascadeAnswer is what the tests look at.
+type cascadeAnswer struct {
+	ModelName  string `json:"model_name"`
+	Parameters struct {
+		Exit int `json:"ee_exit"`
+	}
+	Outputs []struct{ Name string }
+}
+
+// TestCascade: of two models that always agree the first comes to answer most
+// requests, some of which the second is asked about afterwards.
+func TestCascade(t *testing.T) {
+	cfg, err := config.Parse("twins", []byte(twins))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serveConfig(t, cfg, Options{})
+	c := s.client(1)
+	body, err := os.ReadFile("../../examples/infer.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(model string) (got cascadeAnswer) {
+		t.Helper()
+		a, err := infer(c, model, -1, body)
+		if err != nil || a.status != 200 {
+			t.Fatalf("%s: %d, %v: %s", model, a.status, err, a.body)
+		}
+		if err := json.Unmarshal(a.body, &got); err != nil || got.ModelName != model {
+			t.Fatalf("%s: %v: %s", model, err, a.body)
+		}
+		return got
+	}
+	const most = 3000
+	early, asked := 0, 0
+	for ; asked < most && early < 200; asked++ {
+		got := ask("both")
+		if len(got.Outputs) != 2 || got.Outputs[1].Name != "label" {
+			t.Fatalf("answer %+v", got)
+		}
+		early += 1 - got.Parameters.Exit
+	}
+	if early < 200 {
+		t.Fatalf("%d of %d requests were answered by the first model", early, asked)
+	}
+	if got := ask("never"); got.Parameters.Exit != 1 || len(got.Outputs) != 1 {
+		t.Errorf("a cascade that is off: %+v", got)
+	}
+	if status, text, err := c.Get(nil, "http://router/v2/models/both"); status != 200 || err != nil || !strings.Contains(string(text), `"name":"both"`) {
+		t.Errorf("metadata: %d, %v: %s", status, err, text)
+	}
+	if err := s.app.pool.closeCascades(context.Background()); err != nil { // audits end
+		t.Error(err)
+	}
+	r := s.app.pool.cascades[0].Gate().Report()
+	if int(r.Seen) != asked || int(r.Exited) != early || r.Disagreed != 0 || r.Audited == 0 {
+		t.Errorf("%d of %d answered early: %+v", early, asked, r)
+	}
+	n := s.app.pool.cascades[0].Counts()
+	if int(n.Asked[0]) != asked || int(n.Asked[1]) != asked-early || n.Failed[0]+n.Failed[1]+n.Dropped+n.Direct != 0 {
+		t.Errorf("counts %+v", n)
+	}
+}
+
+// TestCascadeScores: what a configuration may say and what there is are the
+// same.
+func TestCascadeScores(t *testing.T) {
+	for i, s := range config.CascadeScores {
+		if _, err := cascade.ParseScore(s); err != nil || len(cascade.Scores()) != len(config.CascadeScores) {
+			t.Errorf("score %d: %v", i, err)
+		}
+	}
+}
+
+// TestLatestStart: a cascade can wait as long as its reference leaves it, and
+// not at all for one that is down.
+func TestLatestStart(t *testing.T) {
+	cfg, err := config.Parse("twins", []byte(twins+"  - {name: c, type: cpu, models: [third], remote: {url: \"http://127.0.0.1:1\"}}\n"))
+	if err == nil {
+		t.Fatal("a model that is not there is served")
+	}
+	text := strings.Replace(twins, "  - {name: first, q", "  - {name: third}\n  - {name: first, q", 1)
+	if cfg, err = config.Parse("twins", []byte(text+"  - {name: c, type: cpu, models: [third], remote: {url: \"http://127.0.0.1:1\"}}\n")); err != nil {
+		t.Fatal(err)
+	}
+	s := serveConfig(t, cfg, Options{})
+	if wait, ok := s.app.loop.LatestStart(1, 1, time.Hour); ok {
+		t.Errorf("a model without a worker could be asked in %v", wait)
+	}
+	body, err := os.ReadFile("../../examples/infer.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 { // so that it is known how long it takes
+		if a, err := infer(s.client(1), "second", -1, body); err != nil || a.status != 200 {
+			t.Fatal(a.status, err)
+		}
+	}
+	if wait, ok := s.app.loop.LatestStart(3, 1, time.Hour); !ok || wait >= time.Hour || wait < time.Hour-time.Second {
+		t.Errorf("an idle model could be asked in %v, %v", wait, ok)
+	}
+	if wait, ok := s.app.loop.LatestStart(3, 1, time.Microsecond); ok {
+		t.Errorf("it could answer within a microsecond after %v", wait)
+	}
+	// A deadline that the reference cannot keep is refused as its own would be.
+	req := new(oip.Request)
+	if err := req.Parse(body, -1, nil); err != nil {
+		t.Fatal(err)
+	}
+	r := &live.Request{Size: 1, Timeout: time.Nanosecond}
+	r.Call.Request = req
+	if err := s.app.pool.cascades[0].Do(context.Background(), r); err == nil {
+		t.Error("answered within a nanosecond")
+	}
+}
