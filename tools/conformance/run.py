@@ -175,6 +175,7 @@ def main():
     parser.add_argument("--router", required=True, help="the router's binary")
     parser.add_argument("--work", required=True, type=pathlib.Path, help="a directory for models and logs")
     parser.add_argument("--data", required=True, type=pathlib.Path, help="the directory of Fashion-MNIST's test images")
+    parser.add_argument("--scores", action="store_true", help="only compare the scores of a cascade, and print a table")
     args = parser.parse_args()
     router, binary, plain, *servers = free_ports(12)
     mlserver, small, large = servers[::3]
@@ -201,12 +202,15 @@ def main():
         url = at(router)
         gate = processes.start("router", [args.router, "-config", config])
         processes.wait("router", gate, url + "/v2/health/ready", 30)
-        tally.run(["bash", HERE / "check_curl.sh", url, ROOT])
-        tally.run([python, HERE / "check_client.py", url])
-        tally.run([python, HERE / "check_pool.py", url, at(mlserver), at(binary), at(plain)])
-        tally.run([python, HERE / "check_fashion.py", url, MODEL, args.data / "t10k-images-idx3-ubyte.gz",
-                   args.data / "t10k-labels-idx1-ubyte.gz", ROOT / "README.md"])
-        tally.run([python, HERE / "check_cascade.py", url, args.data])
+        if args.scores:
+            tally.run([python, HERE / "check_cascade.py", url, args.data, "--scores"])
+        else:
+            tally.run(["bash", HERE / "check_curl.sh", url, ROOT])
+            tally.run([python, HERE / "check_client.py", url])
+            tally.run([python, HERE / "check_pool.py", url, at(mlserver), at(binary), at(plain)])
+            tally.run([python, HERE / "check_fashion.py", url, MODEL, args.data / "t10k-images-idx3-ubyte.gz",
+                       args.data / "t10k-labels-idx1-ubyte.gz", ROOT / "README.md"])
+            tally.run([python, HERE / "check_cascade.py", url, args.data])
         if gate.poll() is None:
             tally.line("ok    the router is still there")
         else:
