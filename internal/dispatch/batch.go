@@ -33,6 +33,7 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 	g := mod.group(wk.Type)
 	g.flying++
 	g.tried = c.now
+	g.batch += (float64(b.items) - g.batch) / batchSpan
 	p := g.profile
 	b.ends = c.now.Add(p.Mean(b.items))
 	hang := c.now.Add(p.Bound(b.items, mod.Quantile) + c.cfg.Hang)
@@ -90,13 +91,16 @@ func (c *Core) end(id BatchID) *batch {
 	return b
 }
 
-func (c *Core) finish(id BatchID) {
+func (c *Core) finish(id BatchID, stages []Stage) {
 	b := c.end(id)
 	w := &c.workers[b.worker]
 	m := &c.models[b.model]
 	w.finished++
 	w.Breaker.Success(c.now)
-	m.group(w.Type).profile.Observe(b.items, c.now.Sub(b.started))
+	m.group(w.Type).profile.ObserveStages(b.items, c.now.Sub(b.started), stages, &m.mix)
+	for _, p := range m.profiles {
+		p.Remix()
+	}
 	for _, s := range b.members {
 		if s != gone {
 			c.answered(b, s)

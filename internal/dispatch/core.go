@@ -48,6 +48,7 @@ type model struct {
 	byType   []int32 // index into groups by instance type, −1 for none
 	groups   []group
 	profiles []*pool.Profile // of the groups
+	mix      pool.Mix        // how far rows run, on all of them
 	up       int             // workers that serve it and are up
 	coming   int             // workers that serve it and are starting
 	meets    []bool          // by model: some worker that is up serves both
@@ -65,6 +66,8 @@ type group struct {
 	flying   int       // batches of the model that its workers run
 	tried    mono.Time // when the last one started
 	enough   int       // items of the smallest batch that is worth while; the priced policy's
+	busy     float64   // share of its workers that arrivals found busy, over about demandSpan of them
+	batch    float64   // mean items of the model's batches that its workers ran, over about batchSpan of them
 	cursor   int       // where the search for a free worker goes on, so that equals share the work
 }
 
@@ -205,7 +208,7 @@ func (c *Core) Step(ev Event, dst []Action) []Action {
 	c.out = dst
 	switch ev.Kind {
 	case Finish:
-		c.finish(ev.Batch)
+		c.finish(ev.Batch, ev.Stages)
 	case Fail:
 		c.fail(ev.Batch, ev.Fault)
 	case Exit:

@@ -62,10 +62,7 @@ type Event struct {
 }
 
 // Stage is a part of an execution that its rows may leave after.
-type Stage struct {
-	Share float64 // of the time of a whole run, at any batch size; the shares of all stages add up to 1
-	Rows  int     // that ran it
-}
+type Stage = pool.Stage
 
 // DefaultPriority is the level of a request that names none: one below the
 // highest.

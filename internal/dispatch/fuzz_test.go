@@ -111,9 +111,13 @@ func (a *account) draw(next func(n int) int) Event {
 		case 0:
 			ev.Kind, ev.Fault = Fail, Fault(1+next(3))
 		case 1, 2: // often one that is gone
-			ev.Kind = Exit
-			b := a.running[slices.IndexFunc(a.running, func(r run) bool { return r.id == ev.Batch })]
-			ev.Member = next(len(b.members))
+			ev.Kind, ev.Member = Exit, next(len(a.at(ev.Batch).members))
+		case 3: // rows stopped
+			items := 0
+			for _, r := range a.at(ev.Batch).rows {
+				items += r.Count
+			}
+			ev.Stages = []Stage{{Share: 0.25, Rows: items}, {Share: 0.75, Rows: next(items + 1)}}
 		}
 	case k == 12 && len(a.order) > 0:
 		ev.Kind, ev.Request = Cancel, a.order[len(a.order)-1-next(min(len(a.order), 40))]
@@ -199,8 +203,7 @@ func (a *account) step(ev Event) {
 
 // ended books the end of an execution before the core hears of it.
 func (a *account) ended(ev Event) {
-	i := slices.IndexFunc(a.running, func(r run) bool { return r.id == ev.Batch })
-	b := &a.running[i]
+	b := a.at(ev.Batch)
 	for k := range b.rows {
 		if ev.Kind == Finish && !b.stopped && !b.left[k] {
 			a.answered(b, k)
@@ -209,7 +212,12 @@ func (a *account) ended(ev Event) {
 	if !b.stopped {
 		a.leave(b)
 	}
-	a.running = slices.Delete(a.running, i, i+1)
+	a.running = slices.DeleteFunc(a.running, func(r run) bool { return r.id == ev.Batch })
+}
+
+// at is a running execution.
+func (a *account) at(id BatchID) *run {
+	return &a.running[slices.IndexFunc(a.running, func(r run) bool { return r.id == id })]
 }
 
 // answered books the answer of a member.
@@ -228,7 +236,7 @@ func (a *account) answered(b *run, k int) {
 
 // exits books the early answer of a member.
 func (a *account) exits(ev Event) {
-	b := &a.running[slices.IndexFunc(a.running, func(r run) bool { return r.id == ev.Batch })]
+	b := a.at(ev.Batch)
 	if b.stopped || b.left[ev.Member] {
 		return
 	}

@@ -37,6 +37,7 @@ func (c *Core) arrive(ev Event) {
 		entry: entry{due: due, seq: c.seq, priority: int32(ev.Priority), slot: slot},
 	}
 	m.demand.add(c.now, ev.Size)
+	m.noteBusy()
 	if reason := c.admit(m, r); reason != 0 {
 		c.spare = append(c.spare, slot)
 		c.counts.Rejected++

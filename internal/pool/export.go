@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Points returns what the profile estimates, as points that NewProfile takes:
+// Points returns what the profile estimates of whole runs, as points that NewProfile takes:
 // those measured or, where nothing was, the powers of two up to the first one
 // that no batch was larger than. Count is the weight of the batches seen near
 // a point, which fades with age, and 0 where there were none. Times are at
@@ -17,7 +17,7 @@ import (
 func (p *Profile) Points() []Point {
 	// The bound is asked for at a quantile of its own, which changes a profile.
 	c := p.Clone()
-	c.like = nil
+	c.like, c.mixed = nil, nil
 	end := len(c.knots)
 	for !c.seeded && end > 0 && c.knots[end-1].w == 0 {
 		end--

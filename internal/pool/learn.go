@@ -28,7 +28,7 @@ func (p *Profile) Observe(n int, took time.Duration) {
 	if len(p.knots) == 0 {
 		p.begin(y)
 	}
-	mean, _ := p.estimate(n)
+	mean := p.whole.at(n)
 	logRatio := math.Log(y / mean)
 
 	lo, share := p.near(n)
@@ -59,7 +59,7 @@ func (p *Profile) Observe(n int, took time.Duration) {
 func (p *Profile) begin(y float64) {
 	p.knots = make([]knot, octaves)
 	for i := range p.knots {
-		p.knots[i] = knot{n: 1 << i, u: float64(int(1) << i), p99: defaultP99, mean: y, bound: y}
+		p.knots[i] = knot{n: 1 << i, u: float64(int(1) << i), p99: defaultP99}
 	}
 	if p.q == 0 {
 		p.q = defaultQ
@@ -67,6 +67,10 @@ func (p *Profile) begin(y float64) {
 	p.shift = newDrift()
 	p.like = nil
 	p.reindex()
+	for i := range p.whole.corners {
+		c := &p.whole.corners[i]
+		c.mean, c.bound = y, y
+	}
 }
 
 // unit is the regressor of the law at n: the measured mean, interpolated, or
@@ -76,7 +80,7 @@ func (p *Profile) unit(n int) float64 {
 		return float64(n)
 	}
 	k := p.knots
-	i := p.above(n)
+	i := p.whole.above(n)
 	switch {
 	case i == 0:
 		slope := min(p.table.per, k[0].u/float64(k[0].n))
@@ -91,7 +95,7 @@ func (p *Profile) unit(n int) float64 {
 // near returns the knot at or below n and how far n lies on the way to the
 // next, 0 … 1; beyond the outermost knots that is all on the one side.
 func (p *Profile) near(n int) (lo int, share float64) {
-	i := p.above(n)
+	i := p.whole.above(n)
 	if i == 0 {
 		return 0, 0
 	}
@@ -149,7 +153,22 @@ func (p *Profile) refresh() {
 		mean = max(mean, p.law.at(k.u)*(k.r+knotPrior)/(k.w+knotPrior))
 		spread := (1-prior)*k.learned + prior*max(0.05, 1+(k.p99-1)*stretch)
 		bound = max(bound, mean*max(spread, floor))
-		k.mean, k.bound = mean, bound
+		c := &p.whole.corners[i]
+		c.mean, c.bound = mean, bound
 	}
-	p.slopes()
+	p.whole.per, p.whole.over = p.affine().per, p.q >= 0.5
+	p.whole.slopes()
+	if p.mixed != nil {
+		p.mixed.refresh(&p.whole, p.q)
+	}
+}
+
+// reindex makes the whole run's curve ready for the knots. It is due when they
+// are set; their items never change.
+func (p *Profile) reindex() {
+	p.whole.corners = make([]corner, len(p.knots))
+	for i := range p.knots {
+		p.whole.corners[i].n = p.knots[i].n
+	}
+	p.whole.reindex()
 }

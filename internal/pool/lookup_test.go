@@ -27,7 +27,7 @@ func TestAbove(t *testing.T) {
 			for want < len(p.knots) && p.knots[want].n <= n {
 				want++
 			}
-			if got := p.above(n); got != want {
+			if got := p.whole.above(n); got != want {
 				t.Fatalf("above(%d) = %d, want %d of %d knots", n, got, want, len(p.knots))
 			}
 		}
@@ -69,10 +69,14 @@ func BenchmarkLookup(b *testing.B) {
 	for i := range sizes {
 		sizes[i] = 1 + r.IntN(1000)
 	}
+	mixed := hundred(b)
+	for range 100 {
+		mixed.ObserveStages(100, 5*time.Millisecond, []Stage{{0.5, 100}, {0.5, 30 + r.IntN(20)}}, &Mix{})
+	}
 	for _, c := range []struct {
 		name string
 		p    *Profile
-	}{{"unmeasured", unmeasured}, {"12knots", newProfile(b, points...)}, {"100knots", hundred(b)}} {
+	}{{"mixed", mixed}, {"unmeasured", unmeasured}, {"12knots", newProfile(b, points...)}, {"100knots", hundred(b)}} {
 		b.Run("Mean/"+c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {

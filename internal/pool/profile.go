@@ -10,7 +10,8 @@ import (
 // Profile estimates how long an instance type takes to execute a batch of one
 // model, by its number of items: a table where it was measured, an affine law
 // with residual quantiles elsewhere, both corrected by every batch that
-// finishes.
+// finishes. Where rows stop early (see ObserveStages) that is what a whole run
+// takes, and the estimates are of what is left of it.
 //
 // The estimate is a broken line through knots, which never falls as batches
 // grow, and the affine law beyond the outermost ones. The knots are the
@@ -38,7 +39,8 @@ type Profile struct {
 	ratio spread  // what the batches took, relative to the mean
 	q     float64 // the probability that the knots' bounds are for
 
-	index []uint16 // see lookup.go
+	whole curve    // of a run of all rows to the end
+	mixed *mixed   // what rows that stop early make of it; nil: none do. See exits.go
 	like  *Profile // what serves until something is known; see prior.go
 }
 
@@ -50,19 +52,13 @@ type Point struct {
 	Count int           // samples behind it; 0 = unknown
 }
 
-// knot is a corner of the broken line. Times are in ns.
+// knot is what is known at one batch size. Times are in ns.
 type knot struct {
-	n     int
-	u     float64 // measured mean, or n
-	p99   float64 // P99 over the mean, before anything is observed
-	w, r  float64 // weight and weighted sum of the ratios observed near here
-	mean  float64
-	bound float64 // for Profile.q
-
+	n       int
+	u       float64 // measured mean, or n
+	p99     float64 // P99 over the mean, before anything is observed
+	w, r    float64 // weight and weighted sum of the ratios observed near here
 	learned float64 // ratio that a share q of batches near here stays under
-
-	inverse           float64 // 1 over the items to the next knot
-	meanPer, boundPer float64 // per item, on the way to the next knot
 }
 
 // line is fixed + perUnit·x.
@@ -157,7 +153,10 @@ func (p *Profile) Drifts() (drifts, replacements int) { return p.shift.drifts, p
 func (p *Profile) Clone() *Profile {
 	c := *p
 	c.knots = slices.Clone(p.knots)
-	c.index = slices.Clone(p.index)
+	c.whole = p.whole.clone()
+	if p.mixed != nil {
+		c.mixed = p.mixed.clone()
+	}
 	if p.like != nil {
 		c.like = p.like.Clone()
 	}
@@ -190,7 +189,7 @@ func (p *Profile) Mean(n int) time.Duration {
 		}
 		return 0
 	}
-	return toDuration(p.mean(n))
+	return toDuration(p.line().at(n))
 }
 
 // Bound estimates the latency that a batch of n items stays under with
@@ -215,6 +214,14 @@ func (p *Profile) Bound(n int, q float64) time.Duration {
 			p.refresh()
 		}
 	}
-	_, bound := p.estimate(n)
+	_, bound := p.line().estimate(n)
 	return toDuration(bound)
+}
+
+// line is what batches are expected to take now.
+func (p *Profile) line() *curve {
+	if p.mixed != nil {
+		return &p.mixed.curve
+	}
+	return &p.whole
 }

@@ -154,8 +154,8 @@ func (s *savedProfile) restore() (Learned, error) {
 	}
 	p.reindex()
 	p.refresh()
-	last := p.knots[len(p.knots)-1]
-	if !(p.knots[0].mean > 0 && last.bound <= math.MaxFloat64) {
+	line := p.whole.corners
+	if !(line[0].mean > 0 && line[len(line)-1].bound <= math.MaxFloat64) {
 		return l, errors.New("law: the estimates that follow are not finite and positive")
 	}
 	return l, nil

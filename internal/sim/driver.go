@@ -17,11 +17,19 @@ type driver struct {
 	next     int   // the arrival that comes next
 	arrival  []int // by RequestID.Index of a live request: which arrival it is
 	live     int   // requests
-	items    []int // by the low 32 bits of the BatchID of what runs
+	runs     []ran // by the low 32 bits of the BatchID
 	running  int   // batches
 	actions  []dispatch.Action
 	sizes    []int
 	result   Result
+}
+
+// ran is an execution that goes on.
+type ran struct {
+	id     dispatch.BatchID
+	live   bool
+	items  int
+	stages []dispatch.Stage
 }
 
 // Run carries out the experiment until every request has ended. Arrivals are
@@ -77,11 +85,21 @@ func (d *driver) advance() bool {
 
 // happen steps the core with an entry of the heap.
 func (d *driver) happen(e event) {
-	if e.kind != dispatch.Finish && e.kind != dispatch.Fail {
+	switch e.kind {
+	case dispatch.Finish, dispatch.Fail:
+		ev := dispatch.Event{At: e.at, Kind: e.kind, Fault: e.fault, Batch: e.batch}
+		if e.kind == dispatch.Finish {
+			ev.Stages = d.runs[uint32(e.batch)].stages
+		}
+		d.step(ev)
+	case dispatch.Exit:
+		// An execution that was given up has no more answers.
+		if r := &d.runs[uint32(e.batch)]; r.live && r.id == e.batch {
+			d.step(dispatch.Event{At: e.at, Kind: e.kind, Batch: e.batch, Member: int(e.member)})
+		}
+	default:
 		d.step(d.cfg.Changes[e.batch])
-		return
 	}
-	d.step(dispatch.Event{At: e.at, Kind: e.kind, Fault: e.fault, Batch: e.batch})
 }
 
 func (d *driver) push(e event) {
@@ -111,9 +129,14 @@ func (d *driver) arrive() {
 
 func (d *driver) step(ev dispatch.Event) {
 	items := 0
-	if ev.Kind == dispatch.Finish || ev.Kind == dispatch.Fail {
-		items = d.items[uint32(ev.Batch)]
+	switch ev.Kind {
+	case dispatch.Finish, dispatch.Fail:
+		r := &d.runs[uint32(ev.Batch)]
+		r.live = false
+		items = r.items
 		d.running--
+	case dispatch.Exit:
+		items = d.runs[uint32(ev.Batch)].items
 	}
 	d.actions = d.core.Step(ev, d.actions[:0])
 	if d.cfg.Trace != nil {
@@ -149,10 +172,16 @@ func (d *driver) start(at mono.Time, a *dispatch.Action) {
 		e.kind, e.fault = dispatch.Fail, o.Fault
 	}
 	slot := int(uint32(a.Batch))
-	for slot >= len(d.items) {
-		d.items = append(d.items, 0)
+	for slot >= len(d.runs) {
+		d.runs = append(d.runs, ran{})
 	}
-	d.items[slot] = items
+	r := &d.runs[slot]
+	*r = ran{id: a.Batch, live: true, items: items, stages: append(r.stages[:0], o.Stages...)}
+	for _, early := range o.Early {
+		if early.After < o.Took {
+			d.push(event{at: at.Add(early.After), kind: dispatch.Exit, batch: a.Batch, member: int32(early.Member)})
+		}
+	}
 	d.running++
 	d.result.Batches++
 	d.result.Items += items

@@ -18,6 +18,7 @@ type Demand struct {
 	Share float64         // weight among the models' requests; 0 = 1
 	Sizes *workload.Sizes // required
 	Alone bool            // its requests are never merged with others
+	Exits *Exits          // nil: it has none
 }
 
 // Experiment is a pool, what is asked of it, and the policy that is to cope.
@@ -105,8 +106,13 @@ func NewRunner(x Experiment) (*Runner, error) {
 		r.shares = append(r.shares, sum)
 	}
 	r.shares[len(r.shares)-1] = 1
+	changes := false
+	for i := range r.x.Models {
+		e := r.x.Models[i].Exits
+		changes = changes || e != nil && len(e.Leave) > 1
+	}
 	r.buildWorkers()
-	r.steady = x.Arrivals.Stationary() && len(x.Outages) == 0 && x.OutagesOver == nil && len(x.Disturb) == 0
+	r.steady = x.Arrivals.Stationary() && len(x.Outages) == 0 && !changes && x.OutagesOver == nil && len(x.Disturb) == 0
 	return r, nil
 }
 
@@ -167,6 +173,8 @@ func (r *Runner) check() error {
 			return fmt.Errorf("model %s: no sizes", d.Model.Name)
 		case !(d.Share >= 0):
 			return fmt.Errorf("model %s: share %v", d.Model.Name, d.Share)
+		case d.Exits != nil && d.Exits.check() != nil:
+			return fmt.Errorf("model %s: %w", d.Model.Name, d.Exits.check())
 		case len(x.Truth[m]) != len(x.Types):
 			return fmt.Errorf("model %s: truth of %d instance types, there are %d", d.Model.Name, len(x.Truth[m]), len(x.Types))
 		}

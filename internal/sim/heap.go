@@ -5,14 +5,17 @@ import (
 	"motley/internal/mono"
 )
 
-// event is what will happen: the end of an execution, or a change of a worker.
+// event is what will happen: the end of an execution, an early answer of one, or
+// a change of a worker.
 // (time, kind, sequence) is its order.
 type event struct {
 	at    mono.Time
 	seq   uint64
-	batch dispatch.BatchID // of a Finish or Fail; for others the index in Config.Changes
+	batch dispatch.BatchID // of a Finish, Fail or Exit; for others the index in Config.Changes
 	kind  dispatch.EventKind
 	fault dispatch.Fault
+
+	member int32 // of an Exit
 }
 
 func (e *event) before(f *event) bool {

@@ -239,6 +239,7 @@ func (r *Runner) config(seed uint64) (Config, error) {
 		}
 		cfg.Serve = next
 	}
+	cfg.Serve = r.exiting(cfg.Serve, seed)
 	list := x.Outages
 	if x.OutagesOver != nil {
 		list = append(list[:len(list):len(list)], x.OutagesOver(r.span)...)

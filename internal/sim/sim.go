@@ -36,6 +36,16 @@ type Execution struct {
 type Outcome struct {
 	Took  time.Duration
 	Fault dispatch.Fault // 0: it succeeds
+	// Early are the answers that come before the end, and Stages how far its rows
+	// ran, which the core is told at the end; both are read before the next call.
+	Early  []Early
+	Stages []dispatch.Stage
+}
+
+// Early is an answer that a member of an execution has before that ends.
+type Early struct {
+	Member int           // its position in Execution.Sizes
+	After  time.Duration // from the start; one that is not before the end comes with it
 }
 
 // Config is one experiment.

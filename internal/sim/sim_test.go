@@ -101,6 +101,14 @@ func mixed(tb testing.TB, policy string, seed uint64) (sim.Config, []sim.Arrival
 			o.Fault = dispatch.RequestFault
 		case k < 6:
 			o.Took = time.Minute
+		case k < 20: // some hang, or fail, after that
+			o.Early = []sim.Early{{Member: rng.IntN(len(e.Sizes)), After: time.Duration(rng.Int64N(int64(o.Took)))}}
+			o.Stages = []dispatch.Stage{{Share: 0.3, Rows: e.Items}, {Share: 0.7, Rows: rng.IntN(e.Items + 1)}}
+			if k == 6 {
+				o.Took = time.Minute
+			} else if k == 7 {
+				o.Fault = dispatch.WorkerFault
+			}
 		}
 		return o
 	}}
