@@ -16,7 +16,6 @@ import (
 
 	"motley/internal/config"
 	"motley/internal/dispatch"
-	"motley/internal/earlyexit"
 	"motley/internal/live"
 	"motley/internal/oip"
 	"motley/internal/pool"
@@ -68,7 +67,12 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, errors.Join(err, p.close())
 	}
 	loop.Watch()
-	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, keeper: keep(p.memory, cfg.Learned.Interval, loop.Learned)}
+	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p}
+	every := cfg.Learned.Interval
+	if cfg.Learned.File == "" {
+		every = 0
+	}
+	a.keeper = keep(every, opt.Log, func() error { return errors.Join(p.memory.save(loop.Learned()), p.saveExits()) })
 	if err := p.addCascades(cfg, loop, opt.Log); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
@@ -89,12 +93,21 @@ func (a *App) models() []router.Model {
 	for i, m := range a.cfg.Models {
 		id := pool.ModelID(i)
 		info := func() *live.Info { return a.loop.Info(id) }
-		one := router.Model{Name: m.Name, ID: id, QoS: m.QoS.Target, Percentile: m.QoS.Percentile, MaxQueue: m.MaxQueue}
+		one := router.Model{
+			Name: m.Name, ID: id, QoS: m.QoS.Target, Percentile: m.QoS.Percentile, MaxQueue: m.MaxQueue,
+			Exits: reportOf(a.pool.gates[i]),
+			Ramps: func() (int, []float64) {
+				if x := a.loop.Info(id).Exits; x != nil {
+					return x.Ramps, x.Depth
+				}
+				return 0, nil
+			},
+		}
 		if c := a.pool.cascades[i]; c != nil {
 			info = c.Info
 			one.MaxQueue = 0 // it has none of its own
-			one.Do, one.Ramps = c.Do, func() (int, []float64) { return c.Ramps(), nil }
-			one.Exits = func() (earlyexit.Report, bool) { return c.Gate().Report(), true }
+			one.Do, one.Exits = c.Do, reportOf(c.Gate())
+			one.Ramps = func() (int, []float64) { return c.Ramps(), nil }
 		}
 		one.Info = func() router.ModelInfo {
 			i := info()

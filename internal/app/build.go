@@ -24,6 +24,7 @@ import (
 type parts struct {
 	core     dispatch.Config
 	gates    []*gate.Gate       // by model; nil: no early exit
+	exits    []*exitState       // of the gates
 	cascades []*cascade.Cascade // by model; nil: workers serve it
 	backends []backend.Backend
 	probe    live.ProbeConfig
@@ -56,7 +57,7 @@ func build(cfg *config.Config, log *slog.Logger) (p *parts, err error) {
 		if err := p.addModel(cfg, &cfg.Models[i]); err != nil {
 			return p, err
 		}
-		p.gates = append(p.gates, gateOf(&cfg.Models[i], uint64(i), log))
+		p.addGate(cfg, &cfg.Models[i], log)
 	}
 	workers := cfg.Expand(cpus())
 	for i := range workers {

@@ -86,13 +86,14 @@ func TestCascade(t *testing.T) {
 	if err := s.app.pool.closeCascades(context.Background()); err != nil { // audits end
 		t.Error(err)
 	}
-	r := s.app.pool.cascades[0].Gate().Report()
-	if int(r.Seen) != asked || int(r.Exited) != early || r.Disagreed != 0 || r.Audited == 0 {
-		t.Errorf("%d of %d answered early: %+v", early, asked, r)
-	}
 	n := s.app.pool.cascades[0].Counts()
-	if int(n.Asked[0]) != asked || int(n.Asked[1]) != asked-early || n.Failed[0]+n.Failed[1]+n.Dropped+n.Direct != 0 {
-		t.Errorf("counts %+v", n)
+	small := asked - int(n.Direct) // at first nobody knows whether the second could be asked in time
+	if n.Direct > 100 || int(n.Asked[0]) != small || int(n.Asked[1]) != asked-early || n.Failed[0]+n.Failed[1]+n.Dropped != 0 {
+		t.Errorf("of %d, %d answered early: %+v", asked, early, n)
+	}
+	r := s.app.pool.cascades[0].Gate().Report()
+	if int(r.Seen) != small || int(r.Exited) != early || r.Disagreed != 0 || r.Audited == 0 {
+		t.Errorf("of %d, %d answered early: %+v", small, early, r)
 	}
 }
 
@@ -114,6 +115,7 @@ func TestLatestStart(t *testing.T) {
 		t.Fatal("a model that is not there is served")
 	}
 	text := strings.Replace(twins, "  - {name: first, q", "  - {name: third}\n  - {name: first, q", 1)
+	text = strings.Replace(text, "{name: b, ", "{name: b, count: 2, ", 1)
 	if cfg, err = config.Parse("twins", []byte(text+"  - {name: c, type: cpu, models: [third], remote: {url: \"http://127.0.0.1:1\"}}\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -121,11 +123,14 @@ func TestLatestStart(t *testing.T) {
 	if wait, ok := s.app.loop.LatestStart(1, 1, time.Hour); ok {
 		t.Errorf("a model without a worker could be asked in %v", wait)
 	}
+	if s.app.loop.Idles(1) || s.app.loop.Idles(2) || !s.app.loop.Idles(3) {
+		t.Error("idle is who has two workers, both of them free")
+	}
 	body, err := os.ReadFile("../../examples/infer.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 20 { // so that it is known how long it takes
+	for range 40 { // so that it is known how long it takes
 		if a, err := infer(s.client(1), "second", -1, body); err != nil || a.status != 200 {
 			t.Fatal(a.status, err)
 		}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -10,45 +11,67 @@ import (
 	"motley/internal/gate"
 )
 
-// gateOf returns the gate of a model, or nil where early exit is off. Its
+// addGate makes the gate of a model, nil where early exit is off. Its
 // controller is made when the first worker has told its exits: an embedded one
 // once it was measured, a remote one when it answers.
-func gateOf(m *config.Model, seed uint64, log *slog.Logger) *gate.Gate {
+func (p *parts) addGate(cfg *config.Config, m *config.Model, log *slog.Logger) {
 	e := &m.EarlyExit
 	if e.Parsed() == earlyexit.Off {
-		return nil
+		p.gates = append(p.gates, nil)
+		return
 	}
-	return gate.Later(e.Parsed(), seed, func(x gate.Exits) (earlyexit.Controller, error) {
+	state := &exitState{path: cfg.Learned.Exits(m.Name), model: m.Name, log: log}
+	state.gate = gate.Later(e.Parsed(), uint64(len(p.gates)), func(x gate.Exits) (earlyexit.Controller, error) {
 		c, err := controllerOf(e, x)
 		if err != nil {
 			return nil, err
 		}
-		log.Info("early exit", "model", m.Name, "mode", e.Mode, "target", e.Target, "ramps", x.Ramps, "recorded", rows(e))
+		if !state.load(c) {
+			if err := warm(c, e); err != nil {
+				return nil, err
+			}
+		}
+		log.Info("early exit", "model", m.Name, "mode", e.Mode, "target", e.Target, "ramps", x.Ramps)
 		return c, nil
 	})
+	p.gates = append(p.gates, state.gate)
+	p.exits = append(p.exits, state)
 }
 
-func rows(e *config.EarlyExit) int {
-	if e.Recorded == nil {
-		return 0
-	}
-	return len(e.Recorded.Rows)
-}
-
-// controllerOf makes the controller for a model's ramps, which has learned from
-// what was recorded.
+// controllerOf makes the controller for a model's ramps.
 func controllerOf(e *config.EarlyExit, x gate.Exits) (*earlyexit.Adaptive, error) {
-	c, err := earlyexit.New(earlyexit.Config{
+	return earlyexit.New(earlyexit.Config{
 		Mode: e.Parsed(), Ramps: x.Ramps, Target: e.Target, ClassTarget: e.ClassTarget,
 		Costs: x.Costs, Budget: e.RampBudget, Audits: e.AuditShare,
 	})
-	if err != nil || e.Recorded == nil {
-		return c, err
+}
+
+// warm has the controller learn from what was recorded, if anything was.
+func warm(c *earlyexit.Adaptive, e *config.EarlyExit) error {
+	if e.Recorded == nil {
+		return nil
 	}
 	if err := c.Warm(e.Recorded.Outcomes()); err != nil {
-		return nil, fmt.Errorf("%s: %w", e.Calibration, err)
+		return fmt.Errorf("%s: %w", e.Calibration, err)
 	}
-	return c, nil
+	return nil
+}
+
+// saveExits saves what the controllers have learned.
+func (p *parts) saveExits() error {
+	var errs []error
+	for _, s := range p.exits {
+		errs = append(errs, s.save())
+	}
+	return errors.Join(errs...)
+}
+
+// reportOf says where a model's early exit stands; nil where it has none.
+func reportOf(g *gate.Gate) func() (earlyexit.Report, bool) {
+	if g == nil {
+		return nil
+	}
+	return func() (earlyexit.Report, bool) { return g.Report(), true }
 }
 
 // share makes a model one that several workers run: it is closed with the

@@ -2,25 +2,25 @@ package app
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
-
-	"motley/internal/pool"
 )
 
 // keeper saves what is learned from time to time, and once more when it is
 // stopped.
 type keeper struct {
-	memory  *memory
-	learned func() []pool.Learned // copies
-	stop    context.CancelFunc
-	done    sync.WaitGroup
+	save func() error
+	log  *slog.Logger
+	stop context.CancelFunc
+	done sync.WaitGroup
 }
 
-func keep(m *memory, every time.Duration, learned func() []pool.Learned) *keeper {
+// keep calls save from time to time; every 0: only in the end.
+func keep(every time.Duration, log *slog.Logger, save func() error) *keeper {
 	ctx, stop := context.WithCancel(context.Background())
-	k := &keeper{memory: m, learned: learned, stop: stop}
-	if m.path != "" {
+	k := &keeper{save: save, log: log, stop: stop}
+	if every > 0 {
 		k.done.Go(func() { k.run(ctx, every) })
 	}
 	return k
@@ -34,8 +34,8 @@ func (k *keeper) run(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := k.memory.save(k.learned()); err != nil {
-				k.memory.log.Warn("what was learned is not saved; the next try comes in time", "error", err)
+			if err := k.save(); err != nil {
+				k.log.Warn("what was learned is not saved; the next try comes in time", "error", err)
 			}
 		}
 	}
@@ -45,5 +45,5 @@ func (k *keeper) run(ctx context.Context, every time.Duration) {
 func (k *keeper) close() error {
 	k.stop()
 	k.done.Wait()
-	return k.memory.save(k.learned())
+	return k.save()
 }

@@ -290,11 +290,12 @@ func TestKeeper(t *testing.T) {
 			defer mu.Unlock()
 			p.Observe(1, time.Millisecond)
 		}
-		k := keep(remember(path, quiet()), time.Minute, func() []pool.Learned {
+		m := remember(path, quiet())
+		k := keep(time.Minute, quiet(), func() error {
 			mu.Lock()
 			defer mu.Unlock()
 			asked++
-			return []pool.Learned{{Model: "m", InstanceType: "a", Profile: p.Clone()}}
+			return m.save([]pool.Learned{{Model: "m", InstanceType: "a", Profile: p.Clone()}})
 		})
 		samples := func() int {
 			if _, err := os.Stat(path); err != nil {
@@ -334,7 +335,8 @@ func TestKeeper(t *testing.T) {
 // Without a file nothing runs and nothing is written.
 func TestKeeperWithoutAFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := keep(remember("", quiet()), time.Minute, func() []pool.Learned { return nil })
+		m := remember("", quiet())
+		k := keep(0, quiet(), func() error { return m.save(nil) })
 		time.Sleep(time.Hour)
 		if err := k.close(); err != nil {
 			t.Error(err)

@@ -48,14 +48,20 @@ func serveConfig(t testing.TB, cfg *config.Config, opt Options) *served {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &served{app: a, addr: ln.Addr().String(), cancel: cancel, ended: make(chan error, 1)}
-	go func() { s.ended <- a.Serve(ctx, ln) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-s.ended; err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	})
+	go func() {
+		s.ended <- a.Serve(ctx, ln)
+		close(s.ended)
+	}()
+	t.Cleanup(func() { s.stop(t) })
 	return s
+}
+
+// stop ends the router, once.
+func (s *served) stop(t testing.TB) {
+	s.cancel()
+	if err, first := <-s.ended; first && err != nil {
+		t.Errorf("serve: %v", err)
+	}
 }
 
 // client sends to one router over connections of its own.

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http/httputil"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -36,7 +38,23 @@ type query struct {
 	tail   string       // and this: joining them beforehand would allocate
 	msg    *oip.Message // nil = no body
 	fresh  bool         // only on a new connection: the exchange must not be repeated
+	// event is given each server-sent event of an answer of 200, which must be a
+	// stream of them then; errLast and errQuit end it. The slices are the reader's.
+	event func(name, data []byte) error
 }
+
+// What query.event returns when it has enough.
+var (
+	errLast = errors.New("the last event")                   // the stream's end is near: the connection can be used again
+	errQuit = errors.New("nobody waits for what is to come") // the connection is closed
+)
+
+// drainFor and drainBytes bound the wait for the end of a stream whose last event
+// has come: another connection costs about as much.
+const (
+	drainFor   = 50 * time.Millisecond
+	drainBytes = 64 << 10
+)
 
 // reply is the worker's answer. Its body lies in the memory that do was given.
 type reply struct {
@@ -88,7 +106,10 @@ func (r *Remote) exchange(ctx context.Context, deadline time.Time, c *conn, q qu
 	writeErr := r.write(c, q)
 	// A worker that refuses a large body answers before it has read all of it,
 	// so there may be a reply even if the write failed.
-	e := r.read(c, &rep)
+	e := r.read(c, q, &rep)
+	if errors.Is(e, errQuit) {
+		return rep, false, nil
+	}
 	if e != nil {
 		if writeErr != nil && c.got == 0 {
 			e = writeErr
@@ -105,7 +126,11 @@ func (r *Remote) write(c *conn, q query) error {
 	b = append(b, q.path...)
 	b = append(b, q.name...)
 	b = append(b, q.tail...)
-	b = append(b, r.headers...)
+	if q.event != nil {
+		b = append(b, r.streamHeaders...)
+	} else {
+		b = append(b, r.headers...)
+	}
 	var body []byte
 	if q.msg != nil {
 		body = q.msg.Body
@@ -133,7 +158,7 @@ func (r *Remote) write(c *conn, q query) error {
 
 // read reads one response. What is not an I/O error (see conn.err) breaks
 // HTTP or a bound.
-func (r *Remote) read(c *conn, rep *reply) error {
+func (r *Remote) read(c *conn, q query, rep *reply) error {
 	h := &c.resp.Header
 	for interim := 0; ; interim++ {
 		if err := h.Read(c.br); err != nil {
@@ -161,6 +186,9 @@ func (r *Remote) read(c *conn, rep *reply) error {
 		return nil
 	}
 	n := h.ContentLength()
+	if q.event != nil && rep.status == 200 {
+		return r.readEvents(c, n, q.event)
+	}
 	if n > r.cfg.MaxResponse {
 		return fmt.Errorf("a body of %d bytes; the bound is %d", n, r.cfg.MaxResponse)
 	}
@@ -177,6 +205,53 @@ func (r *Remote) read(c *conn, rep *reply) error {
 		c.err = nil // the end of such a body; the header closes the connection
 	}
 	return err
+}
+
+// readEvents hands on the events of a body of n bytes (as ContentLength says it)
+// as they come.
+func (r *Remote) readEvents(c *conn, n int, event func(name, data []byte) error) error {
+	h := &c.resp.Header
+	if kind, _, _ := strings.Cut(string(h.ContentType()), ";"); !strings.EqualFold(strings.TrimSpace(kind), "text/event-stream") {
+		return fmt.Errorf("content type %.40q, want text/event-stream", kind)
+	}
+	var body io.Reader = c.br
+	switch {
+	case n >= 0:
+		body = io.LimitReader(c.br, int64(n))
+	case n == -1:
+		body = httputil.NewChunkedReader(c.br)
+	}
+	e := events{r: body, limit: r.cfg.MaxResponse}
+	for {
+		name, data, err := e.next()
+		if err == io.EOF && (c.err == nil || n == -2) {
+			return &Error{Class: Connect, Status: 502, Message: "the worker's stream ended without a last answer"}
+		}
+		if err == nil {
+			err = event(name, data)
+		}
+		switch {
+		case errors.Is(err, errLast):
+			return drain(c, n, body)
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// drain reads what follows the last event.
+func drain(c *conn, n int, body io.Reader) error {
+	c.deadline = time.Time{} // the next exchange sets its own
+	if c.SetReadDeadline(time.Now().Add(drainFor)) != nil {
+		return errQuit
+	}
+	if _, err := io.CopyN(io.Discard, body, drainBytes); err != io.EOF || c.err != nil {
+		return errQuit
+	}
+	if n == -1 && c.resp.Header.ReadTrailer(c.br) != nil {
+		return errQuit
+	}
+	return nil
 }
 
 // readBody reads n bytes straight into the caller's memory.
@@ -196,6 +271,9 @@ func readBody(c *conn, rep *reply, n int) error {
 
 // ioError says why an exchange failed.
 func (r *Remote) ioError(ctx context.Context, c *conn, err error) *Error {
+	if own, ok := errors.AsType[*Error](err); ok {
+		return own
+	}
 	if ctx.Err() != nil {
 		return ContextError(ctx)
 	}

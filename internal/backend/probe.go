@@ -27,6 +27,7 @@ type serverFacts struct {
 type modelFacts struct {
 	metadata *oip.ModelMetadata
 	maxBatch int
+	exits    *remoteExits // nil: no ramps
 	read     time.Time
 }
 
@@ -109,6 +110,7 @@ func (r *Remote) readModel(ctx context.Context, model, path string) (*modelFacts
 	if rep.status == 200 && json.Unmarshal(rep.body, &meta) == nil {
 		meta.Name = model
 		f.metadata = &meta
+		f.exits = readExits(rep.body)
 	}
 	if rep, err = r.fetch(ctx, path, "/config"); err != nil {
 		return nil, err

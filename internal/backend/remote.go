@@ -60,14 +60,15 @@ type RemoteConfig struct {
 
 // Remote runs batches on an OIP server over HTTP/1.1.
 type Remote struct {
-	cfg      RemoteConfig
-	addr     string
-	basePath string
-	headers  string            // " HTTP/1.1\r\n" and the headers that every request has
-	literals map[string][]byte // the names of cfg.ModelNames as JSON strings
-	pool     connPool
-	scratch  sync.Pool // of *remoteScratch
-	mu       struct {
+	cfg           RemoteConfig
+	addr          string
+	basePath      string
+	headers       string            // " HTTP/1.1\r\n" and the headers that every request has
+	streamHeaders string            // likewise, for streams
+	literals      map[string][]byte // the names of cfg.ModelNames as JSON strings
+	pool          connPool
+	scratch       sync.Pool // of *remoteScratch
+	mu            struct {
 		sync.Mutex
 		server *serverFacts
 		models map[string]*modelFacts
@@ -117,9 +118,10 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	}
 	r := &Remote{cfg: cfg, addr: net.JoinHostPort(u.Hostname(), port), basePath: strings.TrimRight(u.EscapedPath(), "/")}
-	if r.headers, err = fixedHeaders(u.Host, cfg.Headers); err != nil {
+	if r.headers, err = fixedHeaders(u.Host, "application/json", cfg.Headers); err != nil {
 		return nil, err
 	}
+	r.streamHeaders, _ = fixedHeaders(u.Host, "text/event-stream", cfg.Headers)
 	if u.Scheme == "https" {
 		tc := &tls.Config{MinVersion: tls.VersionTLS12}
 		if cfg.TLS != nil {
@@ -151,8 +153,8 @@ func setDefault[T comparable](p *T, v T) {
 	}
 }
 
-func fixedHeaders(host string, extra map[string]string) (string, error) {
-	s := " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: motley\r\nAccept: application/json\r\n"
+func fixedHeaders(host, accept string, extra map[string]string) (string, error) {
+	s := " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: motley\r\nAccept: " + accept + "\r\n"
 	names := make([]string, 0, len(extra))
 	for k, v := range extra {
 		if k == "" || strings.ContainsAny(k, " :\r\n\t") || strings.ContainsAny(v, "\r\n\x00") {
@@ -204,11 +206,13 @@ func (r *Remote) Run(ctx context.Context, model string, calls []*Call) error {
 		x = new(remoteScratch)
 	}
 	defer r.release(x)
-	deadline := time.Now().Add(r.cfg.Timeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
+	deadline := r.deadline(ctx)
+	opt, err := r.options(ctx, deadline, calls)
+	if err != nil {
+		return err
 	}
-	msg, err := r.merge(ctx, deadline, x, calls)
+	x.take(calls)
+	msg, err := r.merge(ctx, x, opt)
 	if err != nil {
 		return err
 	}
@@ -251,23 +255,36 @@ func (r *Remote) Run(ctx context.Context, model string, calls []*Call) error {
 	return r.split(x)
 }
 
-// merge chooses the calls that can be sent and returns what to send: the
-// request's own body, or x.merged. A call that cannot be sent gets its Err.
-func (r *Remote) merge(ctx context.Context, deadline time.Time, x *remoteScratch, calls []*Call) (*oip.Message, error) {
+// deadline is when an execution that begins now ends at the latest.
+func (r *Remote) deadline(ctx context.Context) time.Time {
+	deadline := time.Now().Add(r.cfg.Timeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	return deadline
+}
+
+// options says how the calls are to be merged.
+func (r *Remote) options(ctx context.Context, deadline time.Time, calls []*Call) (oip.MergeOptions, error) {
 	opt := oip.MergeOptions{Binary: r.binary()}
 	forward := r.cfg.ForwardTimeout
-	x.take(calls)
 	for _, c := range calls {
 		forward = forward || c.Request.Timeout > 0
 	}
 	if forward {
 		if opt.Timeout = time.Until(deadline); opt.Timeout <= 0 {
 			if ctx.Err() != nil {
-				return nil, ContextError(ctx)
+				return opt, ContextError(ctx)
 			}
-			return nil, &Error{Class: Timeout, Status: 504, Message: "the deadline passed before the request was sent"}
+			return opt, &Error{Class: Timeout, Status: 504, Message: "the deadline passed before the request was sent"}
 		}
 	}
+	return opt, nil
+}
+
+// merge chooses the members that can be sent and returns what to send: the
+// request's own body, or x.merged. A call that cannot be sent gets its Err.
+func (r *Remote) merge(ctx context.Context, x *remoteScratch, opt oip.MergeOptions) (*oip.Message, error) {
 	for len(x.reqs) > 0 {
 		if len(x.reqs) == 1 && oip.Passthrough(x.reqs[0], opt) {
 			return &x.reqs[0].Message, nil

@@ -49,9 +49,8 @@ func (t *tally) begin(calls []*Call) {
 	}
 }
 
-// look shows w an exit; signals are by running row. At the last exit whatever
-// has not left leaves.
-func (t *tally) look(w Watcher, exit int, last, together bool, signals []earlyexit.Signal) {
+// present shows w an exit; signals are by running row.
+func (t *tally) present(w Watcher, exit int, together bool, signals []earlyexit.Signal) {
 	s := &t.sight
 	s.Exit, s.Together, s.Signals = exit, together, signals
 	s.Rows = append(s.Rows[:0], t.kept...)
@@ -63,6 +62,18 @@ func (t *tally) look(w Watcher, exit int, last, together bool, signals []earlyex
 		}
 	}
 	w.At(s)
+}
+
+// look presents an exit and does what w says. At the last exit whatever has not
+// left leaves. A call whose rows can only leave together leaves when w says so of
+// all of them.
+func (t *tally) look(w Watcher, exit int, last, together bool, signals []earlyexit.Signal) {
+	t.present(w, exit, together, signals)
+	s := &t.sight
+	if together {
+		t.all(s.Leave)
+		t.all(s.Stop)
+	}
 	t.leaving, t.kept = t.leaving[:0], t.kept[:0]
 	for k, r := range s.Rows {
 		if (s.Leave[k] || last) && !t.left[r] {
@@ -75,6 +86,20 @@ func (t *tally) look(w Watcher, exit int, last, together bool, signals []earlyex
 		if !s.Stop[k] || !t.left[r] {
 			t.kept = append(t.kept, r)
 		}
+	}
+}
+
+// all clears what is not said of every running row of a call.
+func (t *tally) all(said []bool) {
+	for from := 0; from < len(said); {
+		to := from
+		for to < len(said) && t.owner[t.sight.Rows[to]] == t.owner[t.sight.Rows[from]] {
+			to++
+		}
+		if slices.Contains(said[from:to], false) {
+			clear(said[from:to])
+		}
+		from = to
 	}
 }
 

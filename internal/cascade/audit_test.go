@@ -172,3 +172,20 @@ func TestAuditsAreBounded(t *testing.T) {
 		s.end()
 	})
 }
+
+// TestIdle: the controller is told when checks cost nothing.
+func TestIdle(t *testing.T) {
+	for _, idle := range []bool{false, true} {
+		s := begin(t, func(s *setting, _ *Config) {
+			s.idle = idle
+			s.verdict = func(row *earlyexit.Row, _ int) earlyexit.Verdict {
+				if row.Idle != idle {
+					t.Errorf("row %+v, want idle %v", row, idle)
+				}
+				return exit
+			}
+		}, &model{say: unsureOf}, &model{say: large})
+		s.do(request(t, 1, 2))
+		s.end()
+	}
+}

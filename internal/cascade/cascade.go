@@ -23,6 +23,8 @@ type Loop interface {
 	// has to be handed to model m in order to be answered within left from now;
 	// false where it would be late already, or the model has no worker.
 	LatestStart(m pool.ModelID, size int, left time.Duration) (time.Duration, bool)
+	// Idles reports whether a batch of model m would delay nobody now.
+	Idles(m pool.ModelID) bool
 }
 
 // Stage is one model of a cascade.

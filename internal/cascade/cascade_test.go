@@ -15,8 +15,6 @@ import (
 	"motley/internal/pool"
 )
 
-
-
 // unsureOf is a small model that is unsure of rows of 10 and more, and says
 
 // class x mod 3.

@@ -29,6 +29,7 @@ type world struct {
 	latest func(size int, left time.Duration) (time.Duration, bool)
 	// unbatched: the models do not batch, and take one row
 	unbatched bool
+	idle      bool
 
 	mu    sync.Mutex
 	calls []call
@@ -71,6 +72,8 @@ func (w *world) metadata(m, classes int) {
 }
 
 func (w *world) Info(m pool.ModelID) *live.Info { return &w.models[m].info }
+
+func (w *world) Idles(m pool.ModelID) bool { return w.idle && int(m) == len(w.models)-1 }
 
 func (w *world) LatestStart(m pool.ModelID, size int, left time.Duration) (time.Duration, bool) {
 	if int(m) != len(w.models)-1 {

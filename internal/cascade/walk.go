@@ -153,10 +153,11 @@ func (w *walk) stage(k int, rows []int, most time.Duration, decide bool) error {
 		w.c.complain(k, err)
 		return err
 	}
+	idle := w.c.cfg.Loop.Idles(w.c.Reference())
 	asked := make([]*earlyexit.Row, len(rows))
 	for i, n := range rows {
 		row := &w.rows[n]
-		asked[i] = &row.Row
+		asked[i], row.Idle = &row.Row, idle
 		row.values = st.scores(a.values[i], ref, w.form.score.values())
 		row.label, row.confidence = nil, float32(math.NaN())
 		s := st.signal(a.values[i])

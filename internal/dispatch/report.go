@@ -10,15 +10,20 @@ import (
 type ModelReport struct {
 	Queued, QueuedItems, InFlight int // requests, items, requests
 	Up, Starting                  int // workers that serve it
+	Free                          int // workers that would start a batch of it now
 }
 
 // Model reports how a model stands.
 func (c *Core) Model(m pool.ModelID) ModelReport {
 	mod := &c.models[m]
-	return ModelReport{
+	r := ModelReport{
 		Queued: mod.queue.len(), QueuedItems: mod.queue.items, InFlight: mod.flying,
 		Up: mod.up, Starting: mod.coming,
 	}
+	for i := range mod.groups {
+		r.Free += mod.groups[i].free
+	}
+	return r
 }
 
 // WorkerReport is how one worker stands.

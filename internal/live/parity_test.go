@@ -16,6 +16,8 @@ import (
 
 	"motley/internal/backend"
 	"motley/internal/dispatch"
+	"motley/internal/earlyexit"
+	"motley/internal/gate"
 	"motley/internal/mono"
 	"motley/internal/oip"
 	"motley/internal/pool"
@@ -26,7 +28,8 @@ import (
 // and compares the logs: every event and every action, instants included. All
 // instants are drawn to the nanosecond, so that no two goroutines of the loop
 // wake at one; only the executions that one event calls off end together, in the
-// order of their start.
+// order of their start. In every other workload some members of an execution have
+// their answers before it ends.
 func TestParity(t *testing.T) {
 	const seeds, requests = 60, 300
 	seen := map[string]int{}
@@ -46,7 +49,7 @@ func TestParity(t *testing.T) {
 	}
 	// A comparison of histories in which nothing happens would prove nothing.
 	for _, what := range []string{
-		"merged", "split", "answer", "cancel-batch", "fault=worker", "fault=request", "worker-state", "worker-limit", "tick",
+		"merged", "split", "answer", "exit", "cancel-batch", "fault=worker", "fault=request", "worker-state", "worker-limit", "tick",
 		"reject queue_full", "reject deadline", "reject no_worker", "reject too_large",
 		"give-up deadline", "give-up refused", "give-up exhausted",
 	} {
@@ -59,6 +62,7 @@ func TestParity(t *testing.T) {
 // experiment is one random workload on one random pool.
 type experiment struct {
 	seed     uint64
+	early    bool // answers come before the end
 	arrivals []sim.Arrival
 	changes  []dispatch.Event
 	split    atomic.Int64 // answers that were put together of parts
@@ -66,7 +70,7 @@ type experiment struct {
 
 func newExperiment(seed uint64, requests int) *experiment {
 	rng := rand.New(rand.NewPCG(seed, 0x706172697479))
-	x := &experiment{seed: seed}
+	x := &experiment{seed: seed, early: seed/uint64(len(dispatch.Policies()))%2 == 1}
 	taken := map[mono.Time]bool{}
 	instant := func(at mono.Time) mono.Time {
 		for taken[at] {
@@ -164,6 +168,12 @@ func (x *experiment) outcome(w pool.WorkerID, m pool.ModelID, at mono.Time, memb
 	rng := rand.New(rand.NewPCG(h, x.seed))
 	base := time.Duration(2+w%3)*time.Millisecond + time.Duration(items)*300*time.Microsecond
 	o := sim.Outcome{Took: base/2 + time.Duration(rng.Int64N(int64(base)))}
+	for k := range members {
+		if x.early && rng.IntN(3) == 0 {
+			o.Early = append(o.Early, sim.Early{Member: k, After: 1 + time.Duration(rng.Int64N(int64(o.Took)))})
+		}
+	}
+	slices.SortFunc(o.Early, func(a, b sim.Early) int { return int(a.After - b.After) })
 	switch k := rng.IntN(100); {
 	case k < 10:
 		o.Fault = dispatch.WorkerFault
@@ -214,7 +224,17 @@ func (x *experiment) live(t *testing.T) (*history, []end) {
 			line.trace(ev, actions, h.starts)
 		}}
 		for w := range pool.WorkerID(workersInParity) {
-			cfg.Backends = append(cfg.Backends, drawn{x: x, worker: w, epoch: time.Now(), line: line})
+			b := drawn{x: x, worker: w, epoch: time.Now(), line: line}
+			if x.early {
+				cfg.Backends = append(cfg.Backends, drawnEarly{b})
+			} else {
+				cfg.Backends = append(cfg.Backends, b)
+			}
+		}
+		if x.early {
+			for range cfg.Core.Models {
+				cfg.Gates = append(cfg.Gates, gate.New(&always{}, 1))
+			}
 		}
 		l, err := New(cfg)
 		if err != nil {
@@ -244,7 +264,7 @@ func (x *experiment) live(t *testing.T) (*history, []end) {
 // ask sends arrival i through the loop and checks its answer by content.
 func (x *experiment) ask(t *testing.T, l *Loop, i int) end {
 	a := &x.arrivals[i]
-	r := &Request{Model: a.Model, Size: a.Size, Timeout: a.Timeout, Priority: a.Priority, MergeKey: a.MergeKey}
+	r := &Request{Model: a.Model, Size: a.Size, Timeout: a.Timeout, Priority: a.Priority, MergeKey: a.MergeKey, Mode: earlyexit.Latency}
 	r.Call.Request = new(oip.Request)
 	if err := r.Call.Request.Parse(rowsOf(i, 0, a.Size, ""), -1, nil); err != nil {
 		t.Error(err)
@@ -354,6 +374,25 @@ func (l *line) wait(k execKey) {
 }
 
 func (b drawn) Run(ctx context.Context, model string, calls []*backend.Call) error {
+	return b.run(ctx, model, calls, nil)
+}
+
+// drawnEarly is drawn with answers that come before the end.
+type drawnEarly struct{ drawn }
+
+func (drawnEarly) Exits(string) *backend.Exits { return &backend.Exits{Ramps: 2} }
+
+func (b drawnEarly) RunStaged(ctx context.Context, model string, calls []*backend.Call, w backend.Watcher) error {
+	var sizes []int
+	for _, c := range calls {
+		sizes = append(sizes, int(c.Request.Inputs[0].Shape[0]))
+	}
+	w.Begin(sizes)
+	return b.run(ctx, model, calls, w)
+}
+
+// run carries out an execution as it is drawn, and tells w of early answers.
+func (b drawn) run(ctx context.Context, model string, calls []*backend.Call, w backend.Watcher) error {
 	at := mono.Time(time.Since(b.epoch))
 	var members []int
 	items := 0
@@ -367,11 +406,26 @@ func (b drawn) Run(ctx context.Context, model string, calls []*backend.Call) err
 		items += int(c.Request.Inputs[0].Shape[0])
 	}
 	o := b.x.outcome(b.worker, pool.ModelID(model[0]-'a'), at, members, items)
-	select {
-	case <-time.After(o.Took):
-	case <-ctx.Done():
-		b.line.wait(execKey{b.worker, at, members[0]})
-		return backend.ContextError(ctx)
+	answer := func(k int) {
+		c := calls[k]
+		n := int(c.Request.Inputs[0].Shape[0])
+		c.Response.Body = append(c.Response.Body[:0], rowsOf(members[k]/rowsEach, members[k]%rowsEach, n, fmt.Sprint(b.worker))...)
+		c.Response.HeadLength = -1
+	}
+	left := map[int]bool{}
+	waits := append(slices.Clone(o.Early), sim.Early{Member: -1, After: o.Took})
+	for _, e := range waits {
+		select {
+		case <-time.After(e.After - time.Since(b.epoch) + time.Duration(at)):
+		case <-ctx.Done():
+			b.line.wait(execKey{b.worker, at, members[0]})
+			return backend.ContextError(ctx)
+		}
+		if e.Member >= 0 && e.After < o.Took {
+			answer(e.Member)
+			left[e.Member] = true
+			w.Answered(e.Member)
+		}
 	}
 	switch o.Fault {
 	case dispatch.WorkerFault:
@@ -379,10 +433,10 @@ func (b drawn) Run(ctx context.Context, model string, calls []*backend.Call) err
 	case dispatch.RequestFault:
 		return &backend.Error{Class: backend.Client, Status: 400, Message: "drawn"}
 	}
-	for k, c := range calls {
-		n := int(c.Request.Inputs[0].Shape[0])
-		c.Response.Body = append(c.Response.Body[:0], rowsOf(members[k]/rowsEach, members[k]%rowsEach, n, fmt.Sprint(b.worker))...)
-		c.Response.HeadLength = -1
+	for k := range calls {
+		if !left[k] {
+			answer(k)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package live
 
 import (
+	"runtime"
+
 	"motley/internal/backend"
 	"motley/internal/dispatch"
 	"motley/internal/earlyexit"
@@ -203,8 +205,9 @@ func (w *watch) ask(s *backend.Sight) {
 	}
 }
 
-// look notes which calls nobody waits for any more, and reports whether nothing
-// waits for the worker.
+// look notes which calls nobody waits for any more, and reports whether the pool
+// idles: nothing waits for the worker, and what comes next finds another one
+// free, so that running on to the end delays nobody.
 func (w *watch) look() (idle bool) {
 	w.loop.mu.Lock()
 	defer w.loop.mu.Unlock()
@@ -216,7 +219,7 @@ func (w *watch) look() (idle bool) {
 			return false
 		}
 	}
-	return true
+	return w.loop.mu.core.Model(w.ex.model).Free > 0
 }
 
 // end takes in what the model's own exit says, which is what the ramps are
@@ -261,6 +264,9 @@ func (w *watch) Answered(i int) {
 	ex.members[i], ex.calls[i].Request = nil, nil
 	l.mu.Unlock()
 	wakes.send()
+	// An embedded model goes on for milliseconds on this CPU, and who was woken
+	// would wait as long where the others are as busy.
+	runtime.Gosched()
 }
 
 // answered notes that what call i says reaches its client.

@@ -254,27 +254,44 @@ func TestStream(t *testing.T) {
 	})
 }
 
-// TestIdle: rows are told whether anything else waits for the worker.
+// TestIdle: rows are told whether the pool idles: nothing waits, and another
+// worker is free for what comes next.
 func TestIdle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &stagedFake{ramps: 2, stage: ms10, says: sure}
-		c := newChooser(earlyexit.Latency, 2, 0)
-		l := stagedLoop(t, c, dispatch.Config{}, f)
-		var all sync.WaitGroup
-		for i := range 2 {
-			all.Go(func() {
-				if err := l.Do(askRows(t, i)); err != nil {
-					t.Error(err)
+	for _, tc := range []struct {
+		workers, requests int
+		want              []bool // by the order in which the rows are decided on
+	}{
+		{workers: 1, requests: 1, want: []bool{false}},
+		{workers: 2, requests: 1, want: []bool{true}},
+		{workers: 2, requests: 2, want: []bool{false, false}},
+		{workers: 3, requests: 2, want: []bool{true, true}},
+		{workers: 1, requests: 2, want: []bool{false, false}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newChooser(earlyexit.Latency, 2, 0)
+			var workers []*stagedFake
+			for range tc.workers {
+				workers = append(workers, &stagedFake{ramps: 2, stage: ms10, says: sure})
+			}
+			l := stagedLoop(t, c, dispatch.Config{}, workers...)
+			var all sync.WaitGroup
+			for i := range tc.requests {
+				all.Go(func() {
+					if err := l.Do(askRows(t, i)); err != nil {
+						t.Error(err)
+					}
+				})
+				synctest.Wait()
+			}
+			all.Wait()
+			for i, want := range tc.want {
+				if got := c.asked[uint64(i)].Idle; got != want {
+					t.Errorf("%d workers, %d requests: row %d is told that the pool idles: %v", tc.workers, tc.requests, i, got)
 				}
-			})
-			synctest.Wait()
-		}
-		all.Wait()
-		if c.asked[0].Idle || !c.asked[1].Idle {
-			t.Errorf("idle: %v while a request waits, %v while none does", c.asked[0].Idle, c.asked[1].Idle)
-		}
-		closed(t, l)
-	})
+			}
+			closed(t, l)
+		})
+	}
 }
 
 // TestBreaksMidway: who has an answer keeps it, the others are tried again, and

@@ -104,7 +104,7 @@ func TestSplitExit(t *testing.T) {
 	}
 	// Only the second is wanted, and gets its own rows.
 	last := new(Message)
-	if err := SplitExit([]*Message{nil, last}, parse(out), reqs, []int{1, 2}, marks); err != nil || string(last.Body) != string(dst[1].Body) {
+	if err := SplitExit([]*Message{nil, last}, parse(out), []*Request{nil, reqs[1]}, []int{1, 2}, marks); err != nil || string(last.Body) != string(dst[1].Body) {
 		t.Errorf("alone: %q, %v", last.Body, err)
 	}
 	// As JSON, whatever was asked for.
@@ -123,4 +123,37 @@ func TestSplitExit(t *testing.T) {
 	if err := SplitExit([]*Message{last}, single, reqs[:1], nil, nil); err == nil {
 		t.Error("no marks are accepted")
 	}
+}
+
+// FuzzExitMark: what is read back of a response is what its mark says, whatever
+// stands around it, and no response makes it fail.
+func FuzzExitMark(f *testing.F) {
+	f.Add([]byte(`{"ee_exit":3,"ee_final":false,"ee_confidence":0.93}`), uint8(2), true, float32(0.5))
+	f.Add([]byte(`{"k":[1,{"ee_exit":3}],"ee_\u0065xit":-1}`), uint8(32), false, float32(1))
+	f.Fuzz(func(t *testing.T, parameters []byte, exit uint8, final bool, confidence float32) {
+		var r Response
+		if r.Parse(fmt.Appendf(nil, `{"parameters":%s,"outputs":[{"name":"a","datatype":"INT8","shape":[1],"data":[1]}]}`, parameters), -1, nil) != nil {
+			return
+		}
+		if m, ok := r.ExitMark(); ok && (m.Exit < 0 || m.Exit > 32 || m.Confidence < 0 || m.Confidence > 1) {
+			t.Fatalf("%q: %+v", parameters, m)
+		}
+		want := ExitMark{Exit: int(exit % 33), Final: final, Confidence: confidence}
+		q := Request{}
+		var m Message
+		if err := SplitExit([]*Message{&m}, &r, []*Request{&q}, nil, []*ExitMark{&want}); err != nil {
+			t.Fatal(err)
+		}
+		var again Response
+		if err := again.Parse(m.Body, -1, nil); err != nil {
+			t.Fatalf("%v in %q", err, m.Body)
+		}
+		got, ok := again.ExitMark()
+		if !(confidence >= 0 && confidence <= 1) {
+			want.Confidence, got.Confidence = 0, 0
+		}
+		if !ok || got != want {
+			t.Fatalf("%q reads as %+v, want %+v", m.Body, got, want)
+		}
+	})
 }

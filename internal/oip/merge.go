@@ -15,12 +15,14 @@ type MergeOptions struct {
 	// µs, at least 1). 0 leaves the timeout of a single request as it is and
 	// sends none for several.
 	Timeout time.Duration
-	// Staged asks a worker that shows its ramps for those in Ramps, as bits, and
-	// to run every row to the end, and for all outputs as JSON, unless an output is
-	// asked for with parameters of its own. What the requests themselves say of
-	// early exit is never sent: the router has dealt with it.
-	Staged bool
-	Ramps  uint32
+	// AllOutputs asks for all outputs, as JSON, unless one is asked for with
+	// parameters of its own.
+	AllOutputs bool
+	// AskRamps asks a worker that shows its ramps for those in Ramps, as bits, and
+	// to run every row to the end. What the requests themselves say of early exit is
+	// never sent: the router has dealt with it.
+	AskRamps bool
+	Ramps    uint32
 }
 
 // Passthrough tells whether the worker can be sent the request's body as it
@@ -29,7 +31,7 @@ func Passthrough(r *Request, opt MergeOptions) bool {
 	if opt.Timeout > 0 && r.Timeout != max(opt.Timeout.Truncate(time.Microsecond), time.Microsecond) {
 		return false
 	}
-	if opt.Staged || r.Exits.given {
+	if opt.AllOutputs || opt.AskRamps || r.Exits.given {
 		return false
 	}
 	if opt.Binary {
@@ -196,7 +198,7 @@ func (r *Request) wantsBinary() bool {
 // wantsBinary tells whether binary outputs are asked for unless an output's
 // own parameters say otherwise.
 func (m *merger) wantsBinary() bool {
-	if m.opt.Staged {
+	if m.opt.AllOutputs {
 		return false
 	}
 	if len(m.reqs) == 1 {
@@ -243,7 +245,7 @@ func (m *merger) parameters() {
 	if m.wantsBinary() {
 		m.b = append(m.b, `"binary_data_output":true,`...)
 	}
-	if m.opt.Staged {
+	if m.opt.AskRamps {
 		m.b = append(appendRamps(append(m.b, `"ee_active_ramps":"`...), m.opt.Ramps), `","ee_audit":true,`...)
 	}
 	if len(m.b) == open {
@@ -349,7 +351,7 @@ func (m *merger) splice(k int, flat bool) {
 // where the worker knows the extension.
 func (m *merger) outputs() {
 	lead := m.reqs[0]
-	if len(lead.Outputs) == 0 || m.opt.Staged && lead.plainOutputs() {
+	if len(lead.Outputs) == 0 || m.opt.AllOutputs && lead.plainOutputs() {
 		return
 	}
 	m.b = append(m.b, `,"outputs":[`...)
@@ -362,7 +364,7 @@ func (m *merger) outputs() {
 		start := len(m.b)
 		m.b = append(m.b, `,"parameters":{`...)
 		open := len(m.b)
-		if len(m.reqs) == 1 && m.opt.Binary && !m.opt.Staged {
+		if len(m.reqs) == 1 && m.opt.Binary && !m.opt.AllOutputs {
 			m.b = appendMembers(m.b, o.Parameters)
 		} else {
 			m.b = appendMembers(m.b, o.Parameters, pBinary)

@@ -25,10 +25,10 @@ func Split(dst []*Message, resp *Response, reqs []*Request, sizes []int) error {
 	return split(dst, resp, reqs, sizes, nil)
 }
 
-// SplitExit is Split of what one exit answered, a single request's rows among
-// them, for those requests whose dst[i] is not nil. What the response says of
-// its exit goes to none; request i gets marks[i] in its place unless that is
-// nil. The tensors' data is handed on as in Split.
+// SplitExit is Split of what one exit answered for those requests whose dst[i] is
+// not nil; of the others only sizes[i] is looked at. What the response says of its
+// exit goes to none; request i gets marks[i] in its place unless that is nil. The
+// tensors' data is handed on as in Split.
 func SplitExit(dst []*Message, resp *Response, reqs []*Request, sizes []int, marks []*ExitMark) error {
 	if len(marks) != len(reqs) {
 		return errorf(statusInternal, "cannot split: %d marks for %d requests", len(marks), len(reqs))
@@ -59,7 +59,7 @@ func split(dst []*Message, resp *Response, reqs []*Request, sizes []int, marks [
 	}
 	var errs *BatchError
 	for i, r := range reqs {
-		size := 256 + len(resp.Parameters) + len(r.ID)
+		size := 256 + len(resp.Parameters)
 		for k := range resp.Outputs {
 			o := &resp.Outputs[k]
 			o.take(len(reqs) > 1, sizes, i)
@@ -68,6 +68,7 @@ func split(dst []*Message, resp *Response, reqs []*Request, sizes []int, marks [
 		if dst[i] == nil {
 			continue
 		}
+		size += len(r.ID)
 		w := writer{b: slices.Grow(ownBody(dst[i]), size), reply: r, all: len(resp.Outputs)}
 		if marks != nil {
 			w.mark, w.marked = marks[i], true
