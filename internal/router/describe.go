@@ -80,7 +80,7 @@ func (s *Server) modelMetadata(ctx *fasthttp.RequestCtx, m *model) {
 	meta := *info.Metadata
 	meta.Name = m.Name
 	meta.Versions = m.versions(info)
-	meta.Properties = m.properties(info.Metadata.Properties)
+	meta.Properties = m.properties(info)
 	writeJSON(ctx, meta)
 }
 

@@ -35,7 +35,7 @@ func (x *exchange) exits() error {
 	switch most := p.MaxDisagreement; {
 	case most == -1: // absent
 	case !(most >= 0 && most <= 1):
-		return badExits("Unable to parse parameter 'ee_max_disagreement': must be a number of 0 to 1")
+		return badExits("Unable to parse parameter 'ee_max_disagreement': must be a number from 0 to 1")
 	case most == 0: // to the loop 0 means the model's own
 		mode = earlyexit.Off
 	default:
@@ -106,10 +106,10 @@ const (
 
 // properties returns those that a worker told, with the router's own ramps in
 // place of the worker's.
-func (m *model) properties(told map[string]string) map[string]string {
+func (m *model) properties(info ModelInfo) map[string]string {
 	ramps, depth := m.ramps()
-	own := make(map[string]string, len(told)+4)
-	for k, v := range told {
+	own := make(map[string]string, len(info.Metadata.Properties)+4)
+	for k, v := range info.Metadata.Properties {
 		if !strings.HasPrefix(k, "ee_") || k == propertyClasses && ramps > 0 {
 			own[k] = v
 		}
@@ -126,8 +126,8 @@ func (m *model) properties(told map[string]string) map[string]string {
 		}
 		own[propertyDepth] = strings.Join(texts, ",")
 	}
-	if r, ok := m.report(); ok && len(r.Classes) > 0 {
-		own[propertyClasses] = strconv.Itoa(len(r.Classes))
+	if info.Classes > 0 {
+		own[propertyClasses] = strconv.Itoa(info.Classes)
 	}
 	return own
 }

@@ -32,6 +32,11 @@ func withRamps(cfg *Config) {
 	cfg.Models[1].Exits = func() (earlyexit.Report, bool) {
 		return earlyexit.Report{Target: .99, Tau: math.NaN(), Agreement: 1, Certified: 1, Ramps: make([]earlyexit.RampReport, 1)}, true
 	}
+	meta := *adderMetadata
+	meta.Properties = map[string]string{"engine": "x", "ee_ramps": "9", "ee_depth": "0.5", "ee_other": "y"}
+	cfg.Models[0].Info = func() ModelInfo {
+		return ModelInfo{Metadata: &meta, Batched: true, MaxBatch: 8, Classes: 10}
+	}
 	cfg.Models[2].Exits = func() (earlyexit.Report, bool) { return earlyexit.Report{}, false }
 }
 
@@ -77,7 +82,7 @@ func TestExitParameters(t *testing.T) {
 		{name: "disagreement", params: most(.25), ramps: 3, mode: compute, most: .25},
 		{name: "any disagreement", params: most(1), ramps: 3, mode: compute, most: 1},
 		{name: "no disagreement", params: most(0), ramps: 3, mode: off},
-		{name: "negative", params: most(-.5), err: "'ee_max_disagreement': must be a number of 0 to 1"},
+		{name: "negative", params: most(-.5), err: "'ee_max_disagreement': must be a number from 0 to 1"},
 		{name: "above 1", params: most(1.01), err: "'ee_max_disagreement'"},
 		{name: "not a number", params: most(math.NaN()), err: "'ee_max_disagreement'"},
 		{name: "audited", params: with(func(p *oip.ExitParams) { p.Audit = true }), ramps: 3, mode: latency},

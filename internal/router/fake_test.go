@@ -140,6 +140,15 @@ func (l *logBuffer) String() string {
 
 func newFixture(t testing.TB, change func(*Config)) *fixture {
 	t.Helper()
+	f := newIdleFixture(t, change)
+	go func() { f.served <- f.server.Serve(f.ln) }()
+	return f
+}
+
+// newIdleFixture is a fixture that does not serve its listener: where there is
+// another one, it would count as a connection.
+func newIdleFixture(t testing.TB, change func(*Config)) *fixture {
+	t.Helper()
 	f := &fixture{t: t, loop: &fakeLoop{}, log: &logBuffer{}, ln: fasthttputil.NewInmemoryListener(), served: make(chan error, 1)}
 	f.loop.set(answerWith(jsonAnswer, -1))
 	reg := prometheus.NewRegistry()
@@ -173,7 +182,6 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 	if f.server, err = New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	go func() { f.served <- f.server.Serve(f.ln) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

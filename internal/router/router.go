@@ -68,6 +68,7 @@ type ModelInfo struct {
 	Batched  bool               // the first dimension of all tensors is the batch
 	MaxBatch int                // the most items one execution takes on any worker; 0 = unknown
 	Splits   bool               // requests with more items are cut into parts where their rows can run apart
+	Classes  int                // probabilities that an exit of the model gives a row; 0 = unknown, or no ramps
 }
 
 // Config configures a Server. Zero fields take the defaults.

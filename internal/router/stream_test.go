@@ -313,6 +313,39 @@ func TestStreamSlowReader(t *testing.T) {
 	})
 }
 
+// A client that leaves while an event is on its way to it.
+func TestStreamClientLeavesInEvent(t *testing.T) {
+	f := newFixture(t, withRamps)
+	shown, ended := make(chan struct{}), make(chan error, 1)
+	f.loop.setContext(func(ctx context.Context, r *live.Request) error {
+		r.Show(0, oip.Message{HeadLength: -1, Body: make([]byte, 8<<20)})
+		close(shown)
+		select {
+		case <-ctx.Done():
+			ended <- nil
+		case <-time.After(patience):
+			ended <- errors.New("the request was not cancelled")
+		}
+		return ctx.Err()
+	})
+	conn := f.tcp()()
+	send(t, conn, streamed(validInfer))
+	<-shown
+	if _, err := io.ReadFull(conn, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if err := f.server.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.wantMetric(`motley_requests_total{code="499",model="adder"}`, 1)
+}
+
 // What a client sends on before its stream has ended is answered after it.
 func TestStreamPipelined(t *testing.T) {
 	long := fmt.Sprintf(`{"id":%q,%s`, strings.Repeat("b", 3*aheadSize), strings.TrimPrefix(validInfer, `{"id":"a",`))
@@ -434,7 +467,7 @@ func TestStreamsAtOnce(t *testing.T) {
 
 // Streams are among what a shutdown waits for, and count as connections.
 func TestStreamShutdown(t *testing.T) {
-	f := newFixture(t, func(cfg *Config) {
+	f := newIdleFixture(t, func(cfg *Config) {
 		withRamps(cfg)
 		cfg.MaxConnections = 1
 	})
