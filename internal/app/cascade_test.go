@@ -1,8 +1,11 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -80,6 +83,17 @@ func TestCascade(t *testing.T) {
 	if got := ask("never"); got.Parameters.Exit != 1 || len(got.Outputs) != 1 {
 		t.Errorf("a cascade that is off: %+v", got)
 	}
+	resp, err := http.Post("http://"+s.addr+"/v2/models/both/infer_stream", "application/json", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	ramp, final := bytes.Index(events, []byte(`"ee_exit":0,"ee_final":false`)), bytes.Index(events, []byte(`"ee_exit":1,"ee_final":true`))
+	if err != nil || resp.StatusCode != 200 || ramp < 0 || final < ramp {
+		t.Errorf("a stream: %d, %v: %s", resp.StatusCode, err, events)
+	}
+	asked++
 	if status, text, err := c.Get(nil, "http://router/v2/models/both"); status != 200 || err != nil || !strings.Contains(string(text), `"name":"both"`) {
 		t.Errorf("metadata: %d, %v: %s", status, err, text)
 	}
