@@ -73,7 +73,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		every = 0
 	}
 	a.keeper = keep(every, opt.Log, func() error { return errors.Join(p.memory.save(loop.Learned()), p.saveExits()) })
-	if err := p.addCascades(cfg, loop, opt.Log); err != nil {
+	if err := p.addCascades(cfg, loop, registry, opt.Log); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
 	a.server, err = router.New(router.Config{

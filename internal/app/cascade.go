@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"motley/internal/cascade"
 	"motley/internal/config"
 	"motley/internal/earlyexit"
@@ -18,7 +20,7 @@ import (
 // addCascades makes the cascades of the configuration over a loop that serves
 // their stages. Those of them whose early exit is not off have a gate already,
 // which is opened here.
-func (p *parts) addCascades(cfg *config.Config, loop *live.Loop, log *slog.Logger) error {
+func (p *parts) addCascades(cfg *config.Config, loop *live.Loop, metrics prometheus.Registerer, log *slog.Logger) error {
 	p.cascades = make([]*cascade.Cascade, len(cfg.Models))
 	for i := range cfg.Models {
 		m := &cfg.Models[i]
@@ -28,6 +30,13 @@ func (p *parts) addCascades(cfg *config.Config, loop *live.Loop, log *slog.Logge
 		g, err := cascadeGate(p.gates[i], len(m.Cascade.Stages)-1)
 		if err == nil {
 			p.cascades[i], err = newCascade(cfg, m, loop, g, log)
+		}
+		if err == nil {
+			var stages []string
+			for _, s := range m.Cascade.Stages {
+				stages = append(stages, s.Model)
+			}
+			err = registerCascade(metrics, m.Name, stages, p.cascades[i])
 		}
 		if err != nil {
 			return fmt.Errorf("cannot set up cascade %s: %w", m.Name, err)

@@ -70,7 +70,7 @@ def small_and_large(root, data, small, large):
     """Two classifiers of clothes, one of which takes about 30 times as long as the other."""
     x, y = (a[:TRAINED_ON] for a in clothes(data, "train"))
     outputs = [("predict", "INT64", 1), ("predict_proba", "FP64", 10)]
-    served(root / "small", "small", Linear(max_iter=60).fit(x, y), 196, outputs + [("transform", "FP64", 10)], small)
+    served(root / "small", "small", Linear(tol=1e-3, max_iter=500).fit(x, y), 196, outputs + [("transform", "FP64", 10)], small)
     trees = ExtraTreesClassifier(60, n_jobs=2, random_state=1).fit(x, y)
     trees.n_jobs = 1
     served(root / "large", "large", trees, 196, outputs, large)
