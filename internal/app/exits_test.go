@@ -333,3 +333,66 @@ func TestEarlyExitsAreSooner(t *testing.T) {
 	}
 	t.Error("never 40 % sooner")
 }
+
+// TestEarlyExitsOfARemoteWorker has one router ask another for the answers of
+// its ramps: the gate opens when that has answered, and what the far model says
+// in the end is what its ramps are held against.
+func TestEarlyExitsOfARemoteWorker(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds of both CPUs")
+	}
+	const n = 1200
+	images := fashionImages(t, "t10k", n)
+	labels := fullLabels(t, images)
+	far, err := config.Parse("far", config.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far.Models[0].QoS.Target = time.Minute
+	behind := serveConfig(t, far, Options{})
+	for _, mode := range []earlyexit.Mode{earlyexit.Latency, earlyexit.Compute} {
+		t.Run(mode.String(), func(t *testing.T) {
+			dir := t.TempDir()
+			cfg := exitsConfig(t, dir, mode, recordExits(t, fashionImages(t, "train", 1500)))
+			cfg.Workers[0].Embedded = nil
+			cfg.Workers[0].Count, cfg.Workers[0].Concurrency = 1, 4
+			cfg.Workers[0].Remote = &config.Remote{
+				URL: "http://" + behind.addr, Binary: "auto", Timeout: 30 * time.Second, Connections: 64, ProbeInterval: time.Second,
+			}
+			s := serveConfig(t, cfg, Options{})
+			c := s.client(16)
+			var mu sync.Mutex
+			wrong, early := 0, 0
+			var clients sync.WaitGroup
+			for k := range 8 {
+				clients.Go(func() {
+					for i := k; i < n; i += 8 {
+						r, err := rank(c, images[i])
+						if err != nil {
+							t.Error(err)
+							continue
+						}
+						mu.Lock()
+						if r.label != labels[i] {
+							wrong++
+						}
+						if r.exit >= 0 && r.exit < rampsOfFashion {
+							early++
+						}
+						mu.Unlock()
+					}
+				})
+			}
+			clients.Wait()
+			s.stop(t)
+			r := s.app.pool.gates[0].Report()
+			t.Logf("%d of %d answers early, %d not the model's, the router's estimate %.1f of %d audits, %d lost", early, n, wrong, r.Disagreed, r.Audited, r.Lost)
+			if r.Seen != n || int(r.Exited) != early || early < n/10 || r.Lost > 0 {
+				t.Errorf("%d answers early; the router has seen %d, %d early, lost %d", early, r.Seen, r.Exited, r.Lost)
+			}
+			if least := 0.99 - 2.33*math.Sqrt(0.01*0.99/n); float64(n-wrong) < least*n {
+				t.Errorf("%d of %d answers are the model's, want a share of %.4f", n-wrong, n, least)
+			}
+		})
+	}
+}

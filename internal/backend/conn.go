@@ -18,6 +18,7 @@ type conn struct {
 	br       *bufio.Reader
 	resp     fasthttp.Response // its header is read by fasthttp, and chunked bodies
 	out      []byte            // head of the request, and small bodies
+	events   events            // of a stream
 	abort    func()            // ends all I/O at once; bound here so that registering it does not allocate
 	reused   bool              // it has carried an exchange before
 	idle     time.Time         // since when it has been idle

@@ -221,7 +221,8 @@ func (r *Remote) readEvents(c *conn, n int, event func(name, data []byte) error)
 	case n == -1:
 		body = httputil.NewChunkedReader(c.br)
 	}
-	e := events{r: body, limit: r.cfg.MaxResponse}
+	e := &c.events
+	e.reset(body, r.cfg.MaxResponse)
 	for {
 		name, data, err := e.next()
 		if err == io.EOF && (c.err == nil || n == -2) {

@@ -68,6 +68,7 @@ type Remote struct {
 	literals      map[string][]byte // the names of cfg.ModelNames as JSON strings
 	pool          connPool
 	scratch       sync.Pool // of *remoteScratch
+	runs          sync.Pool // of *stagedRun
 	mu            struct {
 		sync.Mutex
 		server *serverFacts

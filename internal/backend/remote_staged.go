@@ -71,7 +71,12 @@ func (r *Remote) RunStaged(ctx context.Context, model string, calls []*Call, w W
 		x = new(remoteScratch)
 	}
 	defer r.release(x)
-	s := &stagedRun{Remote: r, remoteScratch: x, exits: exits, model: model, w: w, passed: -1}
+	s, _ := r.runs.Get().(*stagedRun)
+	if s == nil {
+		s = new(stagedRun)
+	}
+	defer s.release()
+	s.Remote, s.remoteScratch, s.exits, s.model, s.w, s.passed = r, x, exits, model, w, -1
 	deadline := r.deadline(ctx)
 	opt, err := r.options(ctx, deadline, calls)
 	if err != nil {
@@ -103,8 +108,19 @@ func (r *Remote) RunStaged(ctx context.Context, model string, calls []*Call, w W
 	return s.record(ctx, deadline, msg)
 }
 
+// release gives the memory back, without what belongs to others.
+func (s *stagedRun) release() {
+	r := s.Remote
+	s.tally.release()
+	clear(s.whole)
+	clear(s.messages)
+	s.Remote, s.remoteScratch, s.exits, s.w = nil, nil, nil, nil
+	r.runs.Put(s)
+}
+
 // prepare sets up what every exit's answer is written with.
 func (s *stagedRun) prepare() {
+	s.whole, s.hidden = s.whole[:0], s.hidden[:0]
 	for _, c := range s.tally.calls {
 		if c.Err != nil {
 			s.whole = append(s.whole, nil)
@@ -112,8 +128,7 @@ func (s *stagedRun) prepare() {
 			s.whole = append(s.whole, c.Request)
 		}
 	}
-	s.memory = make([]oip.ExitMark, len(s.whole))
-	s.messages, s.marks = make([]*oip.Message, len(s.whole)), make([]*oip.ExitMark, len(s.whole))
+	s.memory, s.messages, s.marks = grown(s.memory, len(s.whole)), grown(s.messages, len(s.whole)), grown(s.marks, len(s.whole))
 	if len(s.reqs[0].Outputs) > 0 {
 		return // only what was asked for is handed on
 	}

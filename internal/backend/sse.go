@@ -22,6 +22,16 @@ type events struct {
 	data   []byte
 }
 
+// reset begins another stream, in the memory of the one before unless that was
+// large.
+func (e *events) reset(r io.Reader, limit int) {
+	const keep = 1 << 20
+	*e = events{r: r, limit: limit, buf: e.buf[:0], name: e.name[:0], data: e.data[:0]}
+	if cap(e.buf) > keep || cap(e.data) > keep {
+		e.buf, e.data = nil, nil
+	}
+}
+
 var errEventTooLong = errors.New("an event is longer than the bound")
 
 // next is the next event. The slices hold until the call after. The error is

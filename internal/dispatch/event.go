@@ -16,7 +16,8 @@ type RequestID uint64
 type BatchID uint64
 
 // EventKind says what happened. The order of the constants is the order of
-// simultaneous events: what frees capacity comes before what asks for it.
+// simultaneous events: what frees capacity comes before what asks for it. An Exit
+// of a batch always comes before its Finish or Fail.
 type EventKind uint8
 
 // The kinds of event, with the fields that each reads beside At.

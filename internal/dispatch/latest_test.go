@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -199,5 +200,18 @@ func TestLatestStartAllocatesNothing(t *testing.T) {
 	due := l.now.Add(10 * time.Second)
 	if n := testing.AllocsPerRun(100, func() { l.c.LatestStart(0, 3, due) }); n != 0 {
 		t.Errorf("%v allocations, want none", n)
+	}
+}
+
+func BenchmarkLatestStart(b *testing.B) {
+	for _, workers := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
+			l := newLoaded(b, "priced", workers, 10*workers)
+			due := l.now.Add(10 * time.Second)
+			b.ReportAllocs()
+			for b.Loop() {
+				l.c.LatestStart(0, 3, due)
+			}
+		})
 	}
 }

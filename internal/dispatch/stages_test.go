@@ -86,3 +86,19 @@ func TestPredictsTheMix(t *testing.T) {
 	}
 	want("no rows stop", run(nil, 1), 1)
 }
+
+// TestStrings are the forms that transcripts of simulated runs print.
+func TestStrings(t *testing.T) {
+	for _, tc := range []struct {
+		ev   Event
+		want string
+	}{
+		{Event{At: mono.Time(time.Second), Kind: Exit, Batch: 7, Member: 2}, "1s exit b7 member=2"},
+		{Event{At: mono.Time(time.Second), Kind: Finish, Batch: 7}, "1s finish b7"},
+		{Event{At: mono.Time(time.Second), Kind: Finish, Batch: 7, Stages: []Stage{{Share: 0.5, Rows: 8}, {Share: 0.5, Rows: 3}}}, "1s finish b7 rows=8/3"},
+	} {
+		if got := tc.ev.String(); got != tc.want {
+			t.Errorf("got %q, want %q", got, tc.want)
+		}
+	}
+}

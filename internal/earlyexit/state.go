@@ -35,7 +35,9 @@ func (a *Adaptive) AppendState(dst []byte) []byte {
 }
 
 // Load continues from what AppendState wrote, of a controller with the same
-// ramps, mode, window and batch sizes. On an error a is as it was.
+// ramps, mode and window. Where the batch sizes that were measured are others,
+// sets of ramps are taken over in their order, and chosen anew as ever. On an
+// error a is as it was.
 func (a *Adaptive) Load(data []byte) error {
 	if err := a.load(data); err != nil {
 		return fmt.Errorf("cannot load the state of an early-exit controller: %w", err)
@@ -83,16 +85,20 @@ func (a *Adaptive) load(data []byte) error {
 	return nil
 }
 
+// mostSets bounds the batch sizes that a state may speak of.
+const mostSets = 1 << 16
+
 var errForeign = errors.New("foreign: it does not begin as one does")
 
 // settle checks a loaded state for what the rest relies on and computes what
 // follows from it.
 func (a *Adaptive) settle() error {
 	if a.control.next < 0 || a.control.next >= len(a.control.ring) || a.near.next < 0 || a.near.next >= remembered ||
-		a.turn < 0 || a.turn >= len(a.sets) || a.account.top < 0 || a.account.top > classSlots ||
+		a.turn < 0 || a.account.top < 0 || a.account.top > classSlots ||
 		a.safe.left < 0 || !(a.account.least > 0 && a.account.least <= 1) || a.tau < 0 {
 		return errors.New("foreign: a number is out of range")
 	}
+	a.turn %= len(a.sets)
 	for i, s := range a.sets {
 		if s >= 1<<len(a.ramps) || !a.allowed(s, i) { // the budget may have changed
 			a.sets[i] = spread(len(a.ramps), func(s uint32) bool { return a.allowed(s, i) })
@@ -112,7 +118,12 @@ func (a *Adaptive) code(c *coder) {
 	c.must("ramps", len(a.ramps))
 	c.must("mode", int(a.cfg.Mode))
 	c.must("window", len(a.control.ring))
-	c.must("batch sizes", len(a.sets))
+	sets := len(a.sets)
+	c.integer(&sets)
+	if sets < 1 || sets > mostSets {
+		c.fail("foreign: %d batch sizes", sets)
+		sets = 0
+	}
 	for r := range a.ramps {
 		a.ramps[r].code(c)
 	}
@@ -139,8 +150,13 @@ func (a *Adaptive) code(c *coder) {
 	c.floats(&a.safe.expected, &a.safe.lost, &a.tau, &a.price)
 	c.vector(a.classes[:])
 	a.account.code(c)
-	for i := range a.sets {
-		c.u32(&a.sets[i])
+	for i := range sets {
+		beyond := uint32(0) // of a batch size that is not measured any more
+		set := &beyond
+		if i < len(a.sets) {
+			set = &a.sets[i]
+		}
+		c.u32(set)
 	}
 	c.singles(a.kept.risks)
 	for i := range a.kept.bins {

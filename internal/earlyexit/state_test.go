@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -41,6 +42,35 @@ func TestStateGoesOn(t *testing.T) {
 		if x, y := a.Report(), b.Report(); !reflect.DeepEqual(x, y) && mode != Off {
 			t.Errorf("reports differ: %+v, %+v", x, y)
 		}
+	}
+}
+
+// TestStateOfOtherBatchSizes: how many batch sizes are measured depends on how
+// busy the machine is. What was learned holds all the same.
+func TestStateOfOtherBatchSizes(t *testing.T) {
+	few, c := trained(t, Latency)
+	more := c
+	larger := even(4, 0.3) // of which the budget allows none
+	larger.Batch = 100
+	more.Costs = append(slices.Clone(c.Costs), larger)
+	many := newAdaptive(t, more)
+	if err := many.Load(few.AppendState(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if many.Report().Seen != few.Report().Seen || many.Active(1, 1) != few.Active(1, 1) || many.Active(100, 1) != 0 {
+		t.Errorf("%+v with sets %b, want %+v and %b", many.Report(), many.sets, few.Report(), few.sets)
+	}
+	many.turn = 1
+	back := newAdaptive(t, c)
+	if err := back.Load(many.AppendState(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if back.turn != 0 || !bytes.Equal(back.AppendState(nil), few.AppendState(nil)) {
+		t.Error("there and back again it is another")
+	}
+	huge := resealed(few.AppendState(nil), func(b []byte) { b[stateHead+24+3] = 1 })
+	if err := back.Load(huge); err == nil || !strings.Contains(err.Error(), "batch sizes") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -91,16 +91,25 @@ func (s *poolStep) run(n int, x *scratch) {
 // columns adds up the kernel's rows, column by column, so that what windows side
 // by side share is added once. Three rows at a time save stores.
 func (s *poolStep) columns(sums, rows []float32) {
-	n, stride, y := len(sums), s.from.rowStride(), 0
-	clear(sums)
-	for ; y+3 <= s.kernelY; y += 3 {
+	n, stride, y := len(sums), s.from.rowStride(), s.kernelY%3
+	switch y {
+	case 0:
+		a, b, c := rows[:n], rows[stride:][:n], rows[2*stride:][:n]
+		for i := range sums {
+			sums[i] = a[i] + b[i] + c[i]
+		}
+		y = 3
+	case 1:
+		copy(sums, rows)
+	case 2:
+		copy(sums, rows)
+		add(sums, rows[stride:])
+	}
+	for ; y < s.kernelY; y += 3 {
 		a, b, c := rows[y*stride:][:n], rows[(y+1)*stride:][:n], rows[(y+2)*stride:][:n]
 		for i := range sums {
 			sums[i] += a[i] + b[i] + c[i]
 		}
-	}
-	for ; y < s.kernelY; y++ {
-		add(sums, rows[y*stride:])
 	}
 }
 

@@ -124,19 +124,6 @@ type wake struct {
 // it may carry out executions on behalf of others.
 func (l *Loop) Do(r *Request) error { return l.do(context.Background(), r) }
 
-// DoContext is Do for a client that may leave: when ctx ends first, the
-// request is given up, what nobody else waits for is stopped, and the error is
-// a *backend.Error of class Canceled. Even then it returns only once nothing
-// reads the request any more, and its goroutine carries out executions on
-// behalf of others to the end.
-func (l *Loop) DoContext(ctx context.Context, r *Request) error {
-	if err := ctx.Err(); err != nil {
-		r.reset()
-		return canceled(ctx)
-	}
-	return l.do(ctx, r)
-}
-
 // do is Do, up to the end of ctx.
 func (l *Loop) do(ctx context.Context, r *Request) error {
 	t := l.tickets.Get().(*ticket)
@@ -184,40 +171,6 @@ func (l *Loop) do(ctx context.Context, r *Request) error {
 // reset clears what Do fills in.
 func (r *Request) reset() {
 	r.Worker, r.Batch, r.Parts, r.Attempts, r.Queued, r.Ran, r.Exit, r.Confidence = -1, 0, 0, 0, 0, 0, -1, 0
-}
-
-// watchClient gives a request up when ctx ends, unless what it returns is
-// called before.
-func (l *Loop) watchClient(ctx context.Context, id dispatch.RequestID) (stop func() bool) {
-	return context.AfterFunc(ctx, func() {
-		var wakes wakeList
-		l.mu.Lock()
-		l.cancelLocked(id, canceled(ctx), &wakes)
-		l.mu.Unlock()
-		wakes.send()
-	})
-}
-
-func canceled(ctx context.Context) error {
-	return &backend.Error{
-		Class: backend.Canceled, Status: backend.StatusClientClosed, Message: "the client has left", Cause: context.Cause(ctx),
-	}
-}
-
-// cancelLocked ends a request with err. One that has ended is no error: the
-// two cross on the way.
-func (l *Loop) cancelLocked(id dispatch.RequestID, err error, wakes *wakeList) {
-	live := func() bool {
-		t := l.mu.tickets[id.Index()]
-		return t != nil && t.id == id
-	}
-	if !live() {
-		return
-	}
-	l.stepLocked(dispatch.Event{At: l.now(), Kind: dispatch.Cancel, Request: id}, wakes)
-	if live() { // a timer of the same step may have been quicker
-		l.settleLocked(id, err, wakes)
-	}
 }
 
 func (l *Loop) deadlineLocked(now mono.Time, r *Request) mono.Time {

@@ -8,7 +8,6 @@ import (
 	"motley/internal/earlyexit"
 	"motley/internal/gate"
 	"motley/internal/oip"
-	"motley/internal/pool"
 )
 
 // watch follows one staged execution past its exits: it asks the model's gate
@@ -52,55 +51,6 @@ type watchedRow struct {
 	ran   bool    // the model's own exit has spoken
 	agree uint32
 	class int32
-}
-
-// exitsOf describes the ramps of a model on a worker; nil where there are none,
-// or none are known.
-func (l *Loop) exitsOf(w pool.WorkerID, m pool.ModelID) (backend.Staged, *backend.Exits) {
-	b, ok := l.cfg.Backends[w].(backend.Staged)
-	if !ok {
-		return nil, nil
-	}
-	return b, b.Exits(l.cfg.Core.Models[m].Name)
-}
-
-// stageLocked makes the execution a staged one where some member may leave early,
-// or is to be shown ramps, and the worker has them.
-func (l *Loop) stageLocked(ex *execution, a *dispatch.Action) {
-	ex.staged = nil
-	g := l.gate(a.Model)
-	leave, show := false, false
-	for _, id := range a.Requests {
-		r := l.mu.tickets[id.Index()].req
-		leave = leave || g != nil && min(r.Mode, g.Mode()) > earlyexit.Off
-		show = show || r.Ramps != 0
-	}
-	if !leave && !show {
-		return
-	}
-	b, exits := l.exitsOf(a.Worker, a.Model)
-	if exits == nil {
-		return
-	}
-	if g != nil && !g.Fits(exits.Ramps) {
-		g = nil
-	}
-	if g == nil && !show {
-		return
-	}
-	if ex.watch == nil {
-		ex.watch = &watch{loop: l, ex: ex}
-	}
-	ex.staged, ex.watch.gate, ex.watch.exits = b, g, exits
-	ex.watch.calls, ex.watch.rows = ex.watch.calls[:0], ex.watch.rows[:0]
-}
-
-// gate is the model's, or nil.
-func (l *Loop) gate(m pool.ModelID) *gate.Gate {
-	if int(m) < len(l.cfg.Gates) {
-		return l.cfg.Gates[m]
-	}
-	return nil
 }
 
 // Begin implements backend.Watcher.
@@ -286,61 +236,4 @@ func (w *watch) Show(i, ramp int, m oip.Message) {
 	if shown && t.req.Show != nil {
 		t.req.Show(ramp, m)
 	}
-}
-
-// stages says how far the rows ran; empty where all ran to the end.
-func (w *watch) stages() []dispatch.Stage {
-	ramps := w.exits.Ramps
-	w.passed = w.passed[:0]
-	if len(w.exits.Depth) != ramps {
-		return nil
-	}
-	before := 0.0
-	for stage := range ramps + 1 {
-		until := 1.0
-		if stage < ramps {
-			until = w.exits.Depth[stage]
-		}
-		w.passed = append(w.passed, dispatch.Stage{Share: until - before})
-		before = until
-	}
-	all := true
-	for i := range w.rows {
-		last := ramps
-		if row := &w.rows[i]; row.last >= 0 {
-			last, all = row.last, false
-		}
-		for stage := range last + 1 {
-			w.passed[stage].Rows++
-		}
-	}
-	if all {
-		return nil
-	}
-	return w.passed
-}
-
-// learn tells the gate how the rows ended whose answers reached their clients.
-// A request that is tried again is decided on anew, and learned of then.
-func (w *watch) learn() {
-	w.outcomes = w.outcomes[:0]
-	for i := range w.rows {
-		row := &w.rows[i]
-		if c := &w.calls[row.call]; !c.decided || !c.answered {
-			continue
-		}
-		w.outcomes = append(w.outcomes, earlyexit.Outcome{
-			Seq: row.Seq, Signals: row.Signals, Exit: row.exit, Audit: row.audit,
-			Ran: row.ran, Lost: !row.ran && row.last < 0, Agree: row.agree, Class: row.class,
-		})
-	}
-	if len(w.outcomes) > 0 {
-		w.gate.Learn(w.outcomes)
-	}
-}
-
-// release lets go of what belongs to others.
-func (w *watch) release() {
-	w.gate, w.exits = nil, nil
-	clear(w.asked[:cap(w.asked)])
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -72,7 +73,7 @@ func TestMix(t *testing.T) {
 					p = x.measuredLaw(t)
 				}
 				var asked, within, took, mean, bound [301]float64
-				for i := range 20_000 {
+				for i := range 12_000 {
 					n := sizes[x.r.IntN(len(sizes))]
 					stages, d := x.draw(n)
 					if i > 1000 {
@@ -88,10 +89,14 @@ func TestMix(t *testing.T) {
 				}
 				for _, n := range sizes {
 					whole := p.whole.at(n) / float64(fixed+time.Duration(n)*x.item)
-					if math.Abs(whole-1) > 0.04 {
+					limit := 0.04
+					if n < p.knots[0].n {
+						limit = 0.08 // beyond what was measured
+					}
+					if math.Abs(whole-1) > limit {
 						t.Errorf("%+v: a whole run of %d is taken for %.3f of what it is", x, n, whole)
 					}
-					limit := 0.025
+					limit = 0.025
 					if x.alike > 0 {
 						limit = 0.08 // how many rows are alike is not known
 					}
@@ -320,5 +325,27 @@ func TestMixAllocatesNothing(t *testing.T) {
 		sum += p.Mean(7) + p.Bound(7, 0.99) + p.Bound(7, 0.9) + time.Duration(p.Within(time.Second, 99, 0.99))
 	}); n != 0 || sum == 0 {
 		t.Errorf("%v allocations, want none", n)
+	}
+}
+
+// BenchmarkObserveStages is of batches whose rows leave as they will, by size.
+func BenchmarkObserveStages(b *testing.B) {
+	for _, n := range []int{1, 32, 1000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			x := &exiting{
+				r: rand.New(rand.NewPCG(5, 6)), fixed: 2 * time.Millisecond, item: time.Millisecond,
+				share: []float64{0.3, 0.3, 0.4}, reach: []float64{1, 0.5, 0.2}, noise: 0.05,
+			}
+			var stages [64][]Stage
+			var took [64]time.Duration
+			for i := range stages {
+				stages[i], took[i] = x.draw(n)
+			}
+			p, mix := x.measuredLaw(b), &Mix{}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				p.ObserveStages(n, took[i%64], stages[i%64], mix)
+			}
+		})
 	}
 }

@@ -95,39 +95,30 @@ func (m *model) early(exit int) bool {
 	return exit >= 0 && exit < ramps
 }
 
-// Properties of a model's metadata from which another router learns that it
-// may ask this one for the answers of ramps.
-const (
-	propertyRamps   = "ee_ramps"   // how many there are
-	propertyDepth   = "ee_depth"   // where they are, as shares of a whole run: 0.15,0.34
-	propertyClasses = "ee_classes" // how many probabilities an exit gives a row
-	propertyMode    = "ee_mode"    // how their answers come: decoupled, by infer_stream
-)
-
 // properties returns those that a worker told, with the router's own ramps in
 // place of the worker's.
 func (m *model) properties(info ModelInfo) map[string]string {
 	ramps, depth := m.ramps()
 	own := make(map[string]string, len(info.Metadata.Properties)+4)
 	for k, v := range info.Metadata.Properties {
-		if !strings.HasPrefix(k, "ee_") || k == propertyClasses && ramps > 0 {
+		if !strings.HasPrefix(k, "ee_") || k == oip.MetaClasses && ramps > 0 {
 			own[k] = v
 		}
 	}
 	if ramps == 0 {
 		return own
 	}
-	own[propertyRamps] = strconv.Itoa(ramps)
-	own[propertyMode] = "decoupled"
+	own[oip.MetaRamps] = strconv.Itoa(ramps)
+	own[oip.MetaMode] = oip.ModeDecoupled
 	if len(depth) > 0 {
 		texts := make([]string, len(depth))
 		for i, d := range depth {
 			texts[i] = strconv.FormatFloat(d, 'g', 4, 64)
 		}
-		own[propertyDepth] = strings.Join(texts, ",")
+		own[oip.MetaDepth] = strings.Join(texts, ",")
 	}
 	if info.Classes > 0 {
-		own[propertyClasses] = strconv.Itoa(info.Classes)
+		own[oip.MetaClasses] = strconv.Itoa(info.Classes)
 	}
 	return own
 }
