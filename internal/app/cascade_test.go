@@ -135,13 +135,14 @@ func TestCascadeScores(t *testing.T) {
 // TestLatestStart: a cascade can wait as long as its reference leaves it, and
 // not at all for one that is down.
 func TestLatestStart(t *testing.T) {
-	cfg, err := config.Parse("twins", []byte(twins+"  - {name: c, type: cpu, models: [third], remote: {url: \"http://127.0.0.1:1\"}}\n"))
+	_, err := config.Parse("twins", []byte(twins+"  - {name: c, type: cpu, models: [third], remote: {url: \"http://127.0.0.1:1\"}}\n"))
 	if err == nil {
 		t.Fatal("a model that is not there is served")
 	}
 	text := strings.Replace(twins, "  - {name: first, q", "  - {name: third}\n  - {name: first, q", 1)
 	text = strings.Replace(text, "{name: b, ", "{name: b, count: 2, ", 1)
-	if cfg, err = config.Parse("twins", []byte(text+"  - {name: c, type: cpu, models: [third], remote: {url: \"http://127.0.0.1:1\"}}\n")); err != nil {
+	cfg, err := config.Parse("twins", []byte(text+"  - {name: c, type: cpu, models: [third], remote: {url: \"http://127.0.0.1:1\"}}\n"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	s := serveConfig(t, cfg, Options{})

@@ -13,6 +13,8 @@ import (
 	"motley/internal/oip"
 )
 
+// TestOutcomes: what the controller learns of rows that leave, go on and are
+// audited.
 func TestOutcomes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wrong := func(x int64) []float64 { return unsureOf(x + 1 - x/8) } // of 0 … 7
@@ -57,6 +59,7 @@ func TestOutcomes(t *testing.T) {
 	})
 }
 
+// TestLatencyMode: every row that leaves is run by the reference all the same.
 func TestLatencyMode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := begin(t, func(s *setting, _ *Config) {
@@ -90,6 +93,8 @@ func TestLatencyMode(t *testing.T) {
 	})
 }
 
+// TestAuditsAreLost: for want of room, by a refusal, by their own deadline, by
+// an answer that tells no class, and when the cascade ends.
 func TestAuditsAreLost(t *testing.T) {
 	all := func(s *setting, c *Config) {
 		s.verdict = func(*earlyexit.Row, int) earlyexit.Verdict { return audited }
@@ -144,6 +149,8 @@ func TestAuditsAreLost(t *testing.T) {
 	}
 }
 
+// TestAuditsAreBounded: never more at once than allowed, and below everybody
+// else.
 func TestAuditsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := begin(t, func(s *setting, c *Config) {

@@ -16,9 +16,7 @@ import (
 )
 
 // unsureOf is a small model that is unsure of rows of 10 and more, and says
-
 // class x mod 3.
-
 func unsureOf(x int64) []float64 {
 	if x >= 10 {
 		return about(int(x%3), 0.5)
@@ -27,11 +25,9 @@ func unsureOf(x int64) []float64 {
 }
 
 // large is sure of class x mod 3.
-
 func large(x int64) []float64 { return about(int(x%3), 0.96) }
 
 // rowsAsked is what each call asked, as text.
-
 func (s *setting) rowsAsked() string {
 	var all []string
 	for _, c := range s.world.asked() {
@@ -160,50 +156,6 @@ func TestAnswers(t *testing.T) {
 		})
 	}
 }
-
-// TestFormIsLearned: what metadata leave open the reference's first answer
-
-// tells.
-
-// TestForms: the client gets the outputs that it asks for, as it asks for them.
-
-// TestReferenceFails: its error is the answer, and rows are lost that only it
-
-// could have told of.
-
-// TestLate: a small model that does not answer in time costs no more than the
-
-// time that there was, whether or not the loop lets its goroutine go.
-
-// TestDeadlines: each stage gets the time that leaves the reference its own,
-
-// which gets the rest.
-
-// TestClientLeaves: its request ends, and every row's outcome is known.
-
-// TestOutcomes: what the controller learns of rows that leave, go on and are
-
-// audited.
-
-// TestLatencyMode: every row that leaves is run by the reference all the same.
-
-// TestAuditsAreLost: for want of room, by a refusal, by their own deadline, by
-
-// an answer that tells no class, and when the cascade ends.
-
-// TestAuditsAreBounded: never more at once than allowed, and below everybody
-
-// else.
-
-// TestShow: a client that wants to see stages is shown what they would answer,
-
-// and the answer last.
-
-// TestShowOnly: a client that lets no row exit is shown the stages it wants to
-
-// see, the reference's answer is its answer, and the controller learns of it.
-
-// TestModelsThatDoNotBatch: what they are asked is one row.
 
 func TestNew(t *testing.T) {
 	g := gate.New(&script{}, 1)

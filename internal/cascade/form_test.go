@@ -11,6 +11,8 @@ import (
 	"motley/internal/oip"
 )
 
+// TestFormIsLearned: what metadata leave open the reference's first answer
+// tells.
 func TestFormIsLearned(t *testing.T) {
 	s := begin(t, func(s *setting, _ *Config) { s.models[1].info.Metadata = nil }, &model{say: unsureOf}, &model{say: large})
 	defer s.end()
@@ -22,6 +24,7 @@ func TestFormIsLearned(t *testing.T) {
 	}
 }
 
+// TestForms: the client gets the outputs that it asks for, as it asks for them.
 func TestForms(t *testing.T) {
 	s := begin(t, nil, &model{say: unsureOf}, &model{say: large})
 	defer s.end()
@@ -46,6 +49,8 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// TestShow: a client that wants to see stages is shown what they would answer,
+// and the answer last.
 func TestShow(t *testing.T) {
 	s := begin(t, nil, &model{say: unsureOf}, &model{say: unsureOf}, &model{say: large})
 	defer s.end()
@@ -81,6 +86,8 @@ func TestShow(t *testing.T) {
 	}
 }
 
+// TestShowOnly: a client that lets no row exit is shown the stages it wants to
+// see, the reference's answer is its answer, and the controller learns of it.
 func TestShowOnly(t *testing.T) {
 	s := begin(t, nil, &model{say: unsureOf}, &model{say: unsureOf}, &model{say: large})
 	var seen []string
@@ -98,6 +105,7 @@ func TestShowOnly(t *testing.T) {
 	}
 }
 
+// TestModelsThatDoNotBatch: what they are asked is one row.
 func TestModelsThatDoNotBatch(t *testing.T) {
 	// x is [1,1] here, and p and y are what they are of one row.
 	s := begin(t, func(s *setting, _ *Config) {
