@@ -73,8 +73,11 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		every = 0
 	}
 	a.keeper = keep(every, opt.Log, func() error { return errors.Join(p.memory.save(loop.Learned()), p.saveExits()) })
+	if err := p.addCascades(cfg, loop, registry, opt.Log); err != nil {
+		return nil, errors.Join(err, a.Close(context.Background()))
+	}
 	a.server, err = router.New(router.Config{
-		Loop: loop, Models: a.models(), Metrics: metrics, Gatherer: registry, Log: opt.Log, Version: opt.Version,
+		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Gatherer: registry, Log: opt.Log, Version: opt.Version,
 		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout,
 		Limits: oip.Limits{},
@@ -89,12 +92,9 @@ func (a *App) models() []router.Model {
 	var all []router.Model
 	for i, m := range a.cfg.Models {
 		id := pool.ModelID(i)
-		all = append(all, router.Model{
+		info := func() *live.Info { return a.loop.Info(id) }
+		one := router.Model{
 			Name: m.Name, ID: id, QoS: m.QoS.Target, Percentile: m.QoS.Percentile, MaxQueue: m.MaxQueue,
-			Info: func() router.ModelInfo {
-				i := a.loop.Info(id)
-				return router.ModelInfo{Metadata: i.Metadata, Batched: i.Batched, MaxBatch: i.MaxBatch, Splits: i.Splits}
-			},
 			Exits: reportOf(a.pool.gates[i]),
 			Ramps: func() (int, []float64) {
 				if x := a.loop.Info(id).Exits; x != nil {
@@ -102,7 +102,18 @@ func (a *App) models() []router.Model {
 				}
 				return 0, nil
 			},
-		})
+		}
+		if c := a.pool.cascades[i]; c != nil {
+			info = c.Info
+			one.MaxQueue = 0 // it has none of its own
+			one.Do, one.Exits = c.Do, reportOf(c.Gate())
+			one.Ramps = func() (int, []float64) { return c.Ramps(), nil }
+		}
+		one.Info = func() router.ModelInfo {
+			i := info()
+			return router.ModelInfo{Metadata: i.Metadata, Batched: i.Batched, MaxBatch: i.MaxBatch, Splits: i.Splits}
+		}
+		all = append(all, one)
 	}
 	return all
 }
@@ -156,7 +167,7 @@ func (a *App) Loop() *live.Loop { return a.loop }
 // Close waits for requests under way until ctx ends, saves what was learned
 // and frees everything.
 func (a *App) Close(ctx context.Context) error {
-	return errors.Join(a.loop.Close(ctx), a.keeper.close(), a.pool.close())
+	return errors.Join(a.pool.closeCascades(ctx), a.loop.Close(ctx), a.keeper.close(), a.pool.close())
 }
 
 // cpus is how many executions this process can run at once.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 )
 
 // TestConfigurations starts every configuration of the project. The workers of
-// remote.yaml are down: the router serves all the same and says so.
+// remote.yaml and cascade.yaml are down: the router serves all the same and says so.
 func TestConfigurations(t *testing.T) {
 	files, err := filepath.Glob("../../configs/*.yaml")
 	if err != nil || len(files) < 3 {
@@ -33,14 +34,14 @@ func TestConfigurations(t *testing.T) {
 			}
 			status, _, err = c.Get(nil, "http://router/v2/health/ready")
 			ready := 200
-			if filepath.Base(f) == "remote.yaml" {
+			if slices.Contains([]string{"remote.yaml", "cascade.yaml"}, filepath.Base(f)) {
 				ready = 400
 			}
 			if err != nil || status != ready {
 				t.Errorf("ready: %d, %v; want %d", status, err, ready)
 			}
 			a, err := infer(c, cfg.Models[0].Name, -1, []byte(`{"inputs":[{"name":"x","shape":[1,8],"datatype":"FP32","data":[1,2,3,4,5,6,7,8]}]}`))
-			want := map[string]int{"quickstart.yaml": 400, "earlyexit.yaml": 400, "remote.yaml": 503, "hetero.yaml": 200}[filepath.Base(f)]
+			want := map[string]int{"quickstart.yaml": 400, "earlyexit.yaml": 400, "remote.yaml": 503, "cascade.yaml": 503, "hetero.yaml": 200}[filepath.Base(f)]
 			if err != nil || a.status != want {
 				t.Errorf("infer: %d, %v: %s; want %d", a.status, err, a.body, want)
 			}

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"motley/internal/backend"
+	"motley/internal/cascade"
 	"motley/internal/config"
 	"motley/internal/dispatch"
 	"motley/internal/engine"
@@ -22,8 +23,9 @@ import (
 // parts is what a configuration turns into.
 type parts struct {
 	core     dispatch.Config
-	gates    []*gate.Gate // by model; nil: no early exit
-	exits    []*exitState // of the gates
+	gates    []*gate.Gate       // by model; nil: no early exit
+	exits    []*exitState       // of the gates
+	cascades []*cascade.Cascade // by model; nil: workers serve it
 	backends []backend.Backend
 	probe    live.ProbeConfig
 	memory   *memory

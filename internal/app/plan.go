@@ -90,6 +90,9 @@ func newStudy(cfg *config.Config) (*study, error) {
 		return nil, err
 	}
 	for i := range cfg.Models {
+		if cfg.Models[i].Cascade != nil {
+			continue // its stages do the work
+		}
 		if err := s.addModel(&cfg.Models[i], learned); err != nil {
 			return nil, err
 		}

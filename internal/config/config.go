@@ -61,6 +61,7 @@ type Model struct {
 	MaxAttempts int    `yaml:"max_attempts"`
 
 	EarlyExit EarlyExit `yaml:"early_exit"`
+	Cascade   *Cascade  `yaml:"cascade"` // other models answer for it; nil = workers do
 	// Inputs and Outputs are the metadata of a model that only emulated
 	// workers with the answer "echo" serve; empty = any.
 	Inputs  []Tensor `yaml:"inputs"`
@@ -253,7 +254,7 @@ func (c *Config) Expand(cpus int) []Worker {
 func (c *Config) Serves(w *Worker) []string {
 	var names []string
 	for _, m := range c.Models {
-		if len(w.Models) == 0 || slices.Contains(w.Models, m.Name) {
+		if m.Cascade == nil && (len(w.Models) == 0 || slices.Contains(w.Models, m.Name)) {
 			names = append(names, m.Name)
 		}
 	}

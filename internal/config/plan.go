@@ -104,6 +104,8 @@ func (c *Config) checkPlan(f *faults) {
 		at := fmt.Sprintf("plan.demand[%d]", i)
 		if !slices.Contains(models, d.Model) {
 			f.add(at+".model", d.Model, "must be one of models%s", nearest(d.Model, models))
+		} else if c.cascaded(d.Model) {
+			f.add(at+".model", d.Model, "is a cascade: plan for its stages")
 		} else if slices.ContainsFunc(p.Demand[:i], func(e Demand) bool { return e.Model == d.Model }) {
 			f.add(at+".model", d.Model, "given twice")
 		}

@@ -106,6 +106,10 @@ func (c *Config) checkModels(f *faults) {
 		within(f, at+".max_queue", m.MaxQueue, 1, 10_000_000)
 		within(f, at+".max_attempts", m.MaxAttempts, 1, 100)
 		c.checkEarlyExit(f, at, m)
+		if m.Cascade != nil {
+			c.checkCascade(f, at, m)
+			continue
+		}
 		tensors(f, at+".inputs", m.Inputs)
 		tensors(f, at+".outputs", m.Outputs)
 		if (len(m.Inputs) > 0 || len(m.Outputs) > 0) && !c.echoOnly(m.Name) {
@@ -117,7 +121,7 @@ func (c *Config) checkModels(f *faults) {
 		}
 	}
 	for i := range c.Models {
-		if c.Models[i].Name != "" && len(c.Workers) > 0 && !c.served(c.Models[i].Name) {
+		if m := &c.Models[i]; m.Name != "" && m.Cascade == nil && len(c.Workers) > 0 && !c.served(m.Name) {
 			f.add(fmt.Sprintf("models[%d].name", i), c.Models[i].Name, "no worker serves it")
 		}
 	}
@@ -125,7 +129,7 @@ func (c *Config) checkModels(f *faults) {
 
 // served reports whether a worker serves the model.
 func (c *Config) served(model string) bool {
-	return slices.ContainsFunc(c.Workers, func(w Worker) bool {
+	return !c.cascaded(model) && slices.ContainsFunc(c.Workers, func(w Worker) bool {
 		return len(w.Models) == 0 || slices.Contains(w.Models, model)
 	})
 }

@@ -38,6 +38,8 @@ func (c *Config) checkWorkers(f *faults) {
 			field := fmt.Sprintf("%s.models[%d]", at, j)
 			if !slices.Contains(models, m) {
 				f.add(field, m, "must be one of models%s", nearest(m, models))
+			} else if c.cascaded(m) {
+				f.add(field, m, "is a cascade, which no worker serves: other models answer for it")
 			} else if slices.Contains(w.Models[:j], m) {
 				f.add(field, m, "given twice")
 			}

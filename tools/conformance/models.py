@@ -1,4 +1,5 @@
-"""Makes the model files of the conformance run: python models.py DIRECTORY."""
+"""Makes the model files of the conformance run: python models.py DIRECTORY DATA PORT…, three ports for each MLServer."""
+import gzip
 import json
 import pathlib
 import sys
@@ -8,7 +9,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 from sklearn.datasets import load_digits
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
+
+TRAINED_ON = 12000  # images of clothes
+
+
+class Linear(LogisticRegression):
+    """Gives its logits as the output transform, which is one of those that MLServer lets a model have."""
+
+    def transform(self, x):
+        return self.decision_function(x)
 
 
 def arithmetic(path):
@@ -23,19 +34,23 @@ def arithmetic(path):
     onnx.save(model, path)
 
 
-def digits(directory, port):
-    """A scikit-learn classifier in MLServer's layout, and the settings to serve it on port."""
-    (directory / "digits").mkdir(parents=True)
-    x, y = load_digits(return_X_y=True)
-    joblib.dump(LogisticRegression(max_iter=2000).fit(x[:1500], y[:1500]), directory / "digits" / "model.joblib")
-    settings = {"name": "digits", "implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": "./model.joblib"},
-                "inputs": [{"name": "predict", "datatype": "FP64", "shape": [-1, 64]}],
-                "outputs": [{"name": "predict", "datatype": "INT64", "shape": [-1, 1]}]}
-    (directory / "digits" / "model-settings.json").write_text(json.dumps(settings))
-    server = {"host": "127.0.0.1", "http_port": port[0], "grpc_port": port[1], "metrics_port": port[2], "parallel_workers": 0,
+def served(directory, name, model, inputs, outputs, ports):
+    """A scikit-learn model in MLServer's layout, and the settings to serve it on ports."""
+    (directory / name).mkdir(parents=True)
+    joblib.dump(model, directory / name / "model.joblib")
+    settings = {"name": name, "implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": "./model.joblib"},
+                "inputs": [{"name": "predict", "datatype": "FP64", "shape": [-1, inputs]}],
+                "outputs": [{"name": n, "datatype": d, "shape": [-1, width]} for n, d, width in outputs]}
+    (directory / name / "model-settings.json").write_text(json.dumps(settings))
+    server = {"host": "127.0.0.1", "http_port": ports[0], "grpc_port": ports[1], "metrics_port": ports[2], "parallel_workers": 0,
               "environments_dir": str(directory / "environments"), "metrics_dir": str(directory / "metrics")}
     (directory / "metrics").mkdir()
     (directory / "settings.json").write_text(json.dumps(server))
+
+
+def digits(directory, ports):
+    x, y = load_digits(return_X_y=True)
+    served(directory, "digits", LogisticRegression(max_iter=2000).fit(x[:1500], y[:1500]), 64, [("predict", "INT64", 1)], ports)
 
 
 def digits_test():
@@ -44,7 +59,27 @@ def digits_test():
     return x[1500:].astype(np.float64), y[1500:]
 
 
+def clothes(data, part):
+    """The pictures of Fashion-MNIST in a quarter of their pixels, and their labels; part is train or t10k."""
+    read = lambda name, header: np.frombuffer(gzip.decompress((pathlib.Path(data) / f"{part}-{name}-ubyte.gz").read_bytes()), np.uint8, offset=header)
+    x = read("images-idx3", 16).reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).reshape(-1, 196) / 255
+    return x.round(4), read("labels-idx1", 8).astype(np.int64)
+
+
+def small_and_large(root, data, small, large):
+    """Two classifiers of clothes, one of which takes about 30 times as long as the other."""
+    x, y = (a[:TRAINED_ON] for a in clothes(data, "train"))
+    outputs = [("predict", "INT64", 1), ("predict_proba", "FP64", 10)]
+    served(root / "small", "small", Linear(tol=1e-3, max_iter=500).fit(x, y), 196, outputs + [("transform", "FP64", 10)], small)
+    trees = ExtraTreesClassifier(60, n_jobs=2, random_state=1).fit(x, y)
+    trees.n_jobs = 1
+    served(root / "large", "large", trees, 196, outputs, large)
+
+
 if __name__ == "__main__":
-    root = pathlib.Path(sys.argv[1])
+    # Models are read back as members of this module, whatever it runs as.
+    from models import arithmetic, digits, small_and_large
+    root, data, ports = pathlib.Path(sys.argv[1]), sys.argv[2], [int(p) for p in sys.argv[3:]]
     arithmetic(root / "arithmetic" / "1" / "model.onnx")
-    digits(root / "mlserver", [int(p) for p in sys.argv[2:5]])
+    digits(root / "mlserver", ports[:3])
+    small_and_large(root, data, ports[3:6], ports[6:9])

@@ -32,6 +32,15 @@ models:
     max_batch: 16
     batched: true
 {remote_models}
+{cascades}
+  - name: small
+    qos: {{target: 30s}}
+    max_batch: 32
+    batched: true
+  - name: large
+    qos: {{target: 30s}}
+    max_batch: 32
+    batched: true
 instance_types:
   - name: cpu
   - name: fast
@@ -57,6 +66,29 @@ workers:
     type: slow
     models: [digits]
     remote: {{url: "http://127.0.0.1:{mlserver}"}}
+  - name: small
+    type: fast
+    models: [small]
+    remote: {{url: "http://127.0.0.1:{small}"}}
+  - name: large
+    type: slow
+    models: [large]
+    remote: {{url: "http://127.0.0.1:{large}"}}
+"""
+
+# The same two models behind one name, by each of the scores and, with the first, with a looser target.
+SCORES = ["max-probability", "energy-probabilities", "energy-logits", "entropy", "margin"]
+CASCADES = [(s, s, 0.99) for s in SCORES] + [("loose", SCORES[0], 0.98)]
+CASCADE = """\
+  - name: clothes.{name}
+    qos: {{target: 30s}}
+    cascade:
+      stages:
+        - {{model: small, output: {output}, logits: {logits}, score: {score}}}
+        - {{model: large, output: predict_proba}}
+      label: predict
+      audits_at_once: 16
+    early_exit: {{mode: compute, target: {target}}}
 """
 
 
@@ -144,32 +176,43 @@ def main():
     parser.add_argument("--router", required=True, help="the router's binary")
     parser.add_argument("--work", required=True, type=pathlib.Path, help="a directory for models and logs")
     parser.add_argument("--data", required=True, type=pathlib.Path, help="the directory of Fashion-MNIST's test images")
+    parser.add_argument("--scores", action="store_true", help="only compare the scores of a cascade, and print a table")
     args = parser.parse_args()
-    router, binary, plain, mlserver, grpc, metrics = free_ports(6)
+    router, binary, plain, *servers = free_ports(12)
+    mlserver, small, large = servers[::3]
     python, tally, processes = sys.executable, Tally(), Processes(args.work)
-    subprocess.run([python, HERE / "models.py", args.work / "models", str(mlserver), str(grpc), str(metrics)], check=True)
+    subprocess.run([python, HERE / "models.py", args.work / "models", args.data, *map(str, servers)], check=True)
     config = args.work / "router.yaml"
     remote_models = "\n".join(f"  - name: {m}\n    qos: {{target: 30s}}" for m in REMOTE)
+    cascades = "".join(CASCADE.format(
+        name=name, score=score, target=target, output="transform" if score == "energy-logits" else "predict_proba",
+        logits=str(score == "energy-logits").lower()) for name, score, target in CASCADES)
     config.write_text(CONFIG.format(
-        router=router, binary=binary, plain=plain, mlserver=mlserver, remote_models=remote_models, remote_names=", ".join(REMOTE),
+        router=router, binary=binary, plain=plain, mlserver=mlserver, small=small, large=large, cascades=cascades, remote_models=remote_models, remote_names=", ".join(REMOTE),
         arithmetic=args.work / "models" / "arithmetic", library=library()))
     at = lambda port: f"http://127.0.0.1:{port}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("the time is over"))
     try:
+        environment = os.environ | {"PYTHONPATH": str(HERE)} | {n: "1" for n in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         server = [python, HERE / "oip_server.py", "--threads", "1"]
         up = [("oip-binary", binary, processes.start("oip-binary", server + ["--port", binary])),
               ("oip-json", plain, processes.start("oip-json", server + ["--port", plain, "--no-binary", "--delay", "0.003"])),
-              ("mlserver", mlserver, processes.start("mlserver", [pathlib.Path(python).with_name("mlserver"), "start", args.work / "models" / "mlserver"]))]
+              *((name, port, processes.start(name, [pathlib.Path(python).with_name("mlserver"), "start", args.work / "models" / name], env=environment))
+                for name, port in (("mlserver", mlserver), ("small", small), ("large", large)))]
         for name, port, process in up:
             processes.wait(name, process, at(port) + "/v2/health/ready", 60)
         url = at(router)
         gate = processes.start("router", [args.router, "-config", config])
         processes.wait("router", gate, url + "/v2/health/ready", 30)
-        tally.run(["bash", HERE / "check_curl.sh", url, ROOT])
-        tally.run([python, HERE / "check_client.py", url])
-        tally.run([python, HERE / "check_pool.py", url, at(mlserver), at(binary), at(plain)])
-        tally.run([python, HERE / "check_fashion.py", url, MODEL, args.data / "t10k-images-idx3-ubyte.gz",
-                   args.data / "t10k-labels-idx1-ubyte.gz", ROOT / "README.md"])
+        if args.scores:
+            tally.run([python, HERE / "check_cascade.py", url, args.data, "--scores"])
+        else:
+            tally.run(["bash", HERE / "check_curl.sh", url, ROOT])
+            tally.run([python, HERE / "check_client.py", url])
+            tally.run([python, HERE / "check_pool.py", url, at(mlserver), at(binary), at(plain)])
+            tally.run([python, HERE / "check_fashion.py", url, MODEL, args.data / "t10k-images-idx3-ubyte.gz",
+                       args.data / "t10k-labels-idx1-ubyte.gz", ROOT / "README.md"])
+            tally.run([python, HERE / "check_cascade.py", url, args.data])
         if gate.poll() is None:
             tally.line("ok    the router is still there")
         else:

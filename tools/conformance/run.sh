@@ -31,4 +31,4 @@ if [[ -z ${ROUTER:-} ]]; then
 fi
 # The limit is for everything after the installation.
 timeout --foreground --kill-after=20 "${LIMIT:-340}" \
-	"$venv/bin/python" tools/conformance/run.py --router "$router" --work "$work" --data "$data"
+	"$venv/bin/python" tools/conformance/run.py --router "$router" --work "$work" --data "$data" "$@"
