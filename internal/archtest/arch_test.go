@@ -43,6 +43,9 @@ var allowed = map[string][]string{
 	"internal/backend":             {"internal/earlyexit", "internal/engine", "internal/oip", "internal/pool"},
 	"internal/backend/backendtest": {"internal/backend", "internal/oip"},
 	"internal/cascade":             {"internal/backend", "internal/earlyexit", "internal/gate", "internal/live", "internal/mono", "internal/oip", "internal/pool"},
+	"internal/gpu/device":          {},
+	"internal/gpu/health":          {"internal/gpu/device", "internal/mono"},
+	"internal/gpu/nvml":            {"internal/gpu/device"},
 	"internal/live":                {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/mono", "internal/oip", "internal/pool"},
 	"internal/router":              {"internal/backend", "internal/earlyexit", "internal/gate", "internal/live", "internal/oip", "internal/pool"},
 	"internal/config":              {"configs", "internal/earlyexit", "internal/oip", "internal/pool", "internal/workload"},
@@ -59,6 +62,7 @@ var allowed = map[string][]string{
 var pure = []string{
 	"internal/mono", "internal/oip", "internal/pool", "internal/fluid", "internal/match", "internal/planner",
 	"internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/workload", "internal/sim",
+	"internal/gpu/device", "internal/gpu/health",
 }
 
 // impure are imports that a pure package may not have.
