@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // Page is what a source knows at one time: the form in which an agent answers
@@ -21,6 +22,7 @@ const (
 	MaxPage    = 4 << 20 // bytes
 	maxDevices = 1024    // and samples
 	maxText    = 1024    // bytes of a name
+	maxAge     = 100 * 365 * 24 * time.Hour
 )
 
 // ErrTooLarge is a page over MaxPage.
@@ -86,8 +88,8 @@ func (s Sample) Check() error {
 	switch {
 	case s.Device == "" || len(s.Device) > maxText:
 		return fmt.Errorf("sample of device %.40q: its ID must have 1 to %d bytes", s.Device, maxText)
-	case s.Age < 0:
-		return fmt.Errorf("sample of %.40q: its age is negative", s.Device)
+	case s.Age < 0 || s.Age > maxAge:
+		return fmt.Errorf("sample of %.40q: its age must not be negative, nor above %v", s.Device, maxAge)
 	}
 	switch s.Access {
 	case Reachable, Lost, ResetRequired, Hung, Denied, Failed:
