@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,13 +26,18 @@ import (
 // script is a source that answers as it is told.
 type script struct {
 	page  device.Page
-	err   error
 	takes time.Duration
-	reads int
+	mu    sync.Mutex
+	err   error
+}
+
+func (s *script) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
 }
 
 func (s *script) Read(ctx context.Context) (device.Page, error) {
-	s.reads++
 	if s.takes > 0 {
 		select {
 		case <-time.After(s.takes):
@@ -39,6 +45,8 @@ func (s *script) Read(ctx context.Context) (device.Page, error) {
 			return device.Page{}, ctx.Err()
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.page, s.err
 }
 
@@ -147,8 +155,8 @@ func TestPoller(t *testing.T) {
 		at(1, 2) // 9 s
 		at(11*time.Second-1, 2)
 		at(1, 3)              // 20 s
-		at(10*time.Second, 4) // 30 s: that source now fails
-		src.err = errors.New("no answer")
+		at(10*time.Second, 4) // 30 s: the source fails from now on
+		src.fail(errors.New("no answer"))
 		at(9*time.Second, 5)
 		page, err := p.Latest()
 		if err == nil || len(page.Samples) != 4 || page.Samples[0].Age != 9*time.Second || !strings.Contains(strings.Join(page.Missing, " "), "no answer") {
@@ -243,7 +251,7 @@ func TestAgentAndClient(t *testing.T) {
 	if !reflect.DeepEqual(p, pool()) {
 		t.Errorf("%+v", p)
 	}
-	src.err = errors.New("the driver went away")
+	src.fail(errors.New("the driver went away"))
 	a.poller.Poll(t.Context())
 	if p, err := client.Read(t.Context()); err != nil || len(p.Samples) != 4 || !strings.Contains(strings.Join(p.Missing, " "), "went away") {
 		t.Errorf("%+v, %v", p, err)

@@ -15,6 +15,7 @@ type derating struct {
 	low    int  // samples in a row with clocks too low and no trouble named
 	on     bool
 	factor float64 // what the hardware says; at least 1
+	vague  bool    // it says that it is slower, not by how much
 	text   string
 	clean  int       // samples in a row without a reason
 	last   mono.Time // of the last reason
@@ -58,22 +59,25 @@ func (d *derating) says(s device.Sample, most device.Number) (factor float64, wh
 		return held(1 / (1 - l.Throttled.Value)), fmt.Sprintf("its control group is held back in %.0f %% of its periods", 100*l.Throttled.Value)
 	}
 	trouble := s.Throttle & device.Trouble
-	share := s.SMClockMHz.Over(d.usual(most))
-	low := loaded(s) && share.Known && share.Value < lowClock
+	share := device.Number{}
+	if loaded(s) {
+		share = s.SMClockMHz.Over(d.usual(most))
+	}
+	low := share.Known && share.Value < lowClock
 	if d.low++; !low {
 		d.low = 0
 	}
 	switch {
-	case trouble != 0 && low:
+	case trouble != 0 && share.Known:
 		return held(1 / share.Value), fmt.Sprintf("throttled (%v): SM clock %.0f MHz, %.0f %% of its usual", trouble, s.SMClockMHz.Value, 100*share.Value)
 	case trouble != 0:
-		return 1, fmt.Sprintf("throttled (%v), by how much is not known or little", trouble)
+		return 1, fmt.Sprintf("throttled (%v), by how much is not known", trouble)
 	case low && d.low >= lowSamples:
 		return held(1 / share.Value), fmt.Sprintf("SM clock %.0f MHz under load, %.0f %% of its usual (%v)", s.SMClockMHz.Value, 100*share.Value, s.Throttle)
 	case low:
 		return 1, ""
 	}
-	if loaded(s) && s.SMClockMHz.Known {
+	if s.SMClockMHz.Known && loaded(s) {
 		d.clocks.add(s.SMClockMHz.Value)
 	}
 	return 1, ""
@@ -94,13 +98,14 @@ func (d *derating) sample(now mono.Time, s device.Sample, top device.Number, cfg
 			d.on, d.lats = true, newRing(medianSpan)
 		}
 		d.factor, d.text, d.clean, d.last = factor, why, 0, now
+		d.vague = factor == 1
 		return
 	}
 	if !d.on {
 		return
 	}
 	// Between what is low and what is back, nothing changes.
-	if share := s.SMClockMHz.Over(d.usual(top)); loaded(s) && share.Known && share.Value < backClock {
+	if share := s.SMClockMHz.Over(d.usual(top)); share.Known && share.Value < backClock && loaded(s) {
 		return
 	}
 	if d.clean++; d.clean >= cfg.Clean && now.Sub(d.last) >= cfg.Hold {
@@ -129,6 +134,9 @@ func (d *derating) slowdown() (factor float64, text string) {
 	measured, n := d.measured()
 	if n == 0 {
 		return d.factor, d.text
+	}
+	if d.vague {
+		return measured, fmt.Sprintf("%s; its last %d batches say %.2f times slower", d.text, n, measured)
 	}
 	w := float64(n) / float64(n+trust)
 	factor = math.Exp((1-w)*math.Log(d.factor) + w*math.Log(measured))

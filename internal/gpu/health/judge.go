@@ -74,13 +74,13 @@ func (w *Worker) slowness(j *Judgement) {
 		case n >= maskedBatches && w.der.factor > explained && measured < math.Sqrt(w.der.factor):
 			j.Slowdown = measured
 			j.note(Derated, None, "its hardware is slowed down and its latencies hardly are: "+text)
-		case w.der.factor == 1 && n < maskedBatches:
+		case w.der.vague && n < maskedBatches:
 			j.Uncertainty = vague // by how much is not known yet
 			j.note(Derated, Derate, text)
 		default:
 			j.note(Derated, Derate, text)
 		}
-		if !a.slow || n < maskedBatches || measured <= explained*w.der.factor {
+		if w.der.vague || n < maskedBatches || measured <= explained*w.der.factor {
 			return
 		}
 	}

@@ -144,7 +144,7 @@ func TestBadPages(t *testing.T) {
 		{"no GPU", "cannot", text("up 1\n")},
 		{"a web page", "cannot", text("<html>hello</html>")},
 		{"error", "status 503", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }},
-		{"elsewhere", "status 302", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/else", 302) }},
+		{"elsewhere", "status 302", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/else", http.StatusFound) }},
 		{"no answer", "deadline", func(w http.ResponseWriter, r *http.Request) {
 			select {
 			case <-release:
