@@ -43,7 +43,7 @@ func (w *Worker) Judge(now mono.Time) Judgement {
 		j.note(Suspect, None, "its hardware differs from its peers' ("+w.me.hw.what+"), its latencies do not say why")
 		j.Uncertainty = vague
 	}
-	if w.mute == device.Hung {
+	if w.access == device.Hung {
 		j.note(Suspect, None, "the driver hangs: "+w.why)
 		j.Uncertainty = vague
 	}
@@ -111,7 +111,7 @@ func (w *Worker) slowness(j *Judgement) {
 
 // staleness widens what is expected of a worker that nothing was heard of.
 func (w *Worker) staleness(now mono.Time, j *Judgement) {
-	if !w.seen && w.mute == "" {
+	if !w.seen && w.access == "" {
 		return // no telemetry is configured, or none has come yet
 	}
 	age := now.Sub(w.news)
@@ -122,8 +122,8 @@ func (w *Worker) staleness(now mono.Time, j *Judgement) {
 	over := float64(age-w.cfg.StaleAfter) / float64(5*w.cfg.StaleAfter)
 	j.Uncertainty = max(j.Uncertainty, 1+min(1, over))
 	text := fmt.Sprintf("nothing was heard of its hardware for %v", age.Round(time.Second))
-	if w.mute != "" {
-		text += fmt.Sprintf(" (%s: %s)", w.mute, w.why)
+	if w.access != device.Reachable {
+		text += fmt.Sprintf(" (%s: %s)", w.access, w.why)
 	}
 	j.Evidence = append(j.Evidence, text)
 }

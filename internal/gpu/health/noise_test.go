@@ -15,8 +15,10 @@ import (
 	"time"
 )
 
-// stragglers is how many runs TestStraggler makes of each cell and factor.
-var stragglers = flag.Int("stragglers", 10, "runs per cell and factor of TestStraggler")
+var (
+	stragglers = flag.Int("stragglers", 10, "runs per cell and factor of TestStraggler")
+	healthy    = flag.Int("healthy", 1, "runs per law of TestHealthyPool")
+)
 
 // readNoise reads how much machines of one type differ and wander, as measured
 // on Azure (TUNA, EuroSys'25): relative speeds, by cell (test, type, region,
@@ -146,27 +148,27 @@ func TestHealthyPool(t *testing.T) {
 	}
 	total := 0
 	for name, law := range laws {
-		rng := rand.New(rand.NewPCG(1, uint64(len(name))))
-		n := law(rng)
-		fleet := NewFleet(Config{})
-		var workers []*Worker
-		for range poolSize {
-			workers = append(workers, fleet.Add("type"))
-		}
-		alarms := 0
-		for i := range batches {
-			w := i % poolSize
-			before := workers[w].me.res.alarmed
-			batch(workers[w], n(w))
-			born := i%97 == 0 && workers[w].peers.judge(workers[w].me).born
-			if workers[w].me.res.alarmed && !before || born {
-				alarms++
-				t.Logf("%s: batch %d of worker %d: %s", name, i/poolSize, w, workers[w].peers.judge(workers[w].me).text)
+		for seed := range *healthy {
+			rng := rand.New(rand.NewPCG(uint64(seed+1), uint64(len(name))))
+			n := law(rng)
+			fleet := NewFleet(Config{})
+			var workers []*Worker
+			for range poolSize {
+				workers = append(workers, fleet.Add("type"))
+			}
+			for i := range batches {
+				w := workers[i%poolSize]
+				before := w.me.res.alarmed
+				batch(w, n(i%poolSize))
+				born := i%97 == 0 && w.peers.judge(w.me).born
+				if w.me.res.alarmed && !before || born {
+					total++
+					t.Logf("%s, seed %d: batch %d of worker %d: %s", name, seed, i/poolSize, i%poolSize, w.peers.judge(w.me).text)
+				}
 			}
 		}
-		total += alarms
 	}
-	t.Logf("%d false alarms in %d batches, by %d laws", total, batches*len(laws), len(laws))
+	t.Logf("%d false alarms in %d batches, by %d laws", total, batches*len(laws)**healthy, len(laws))
 	if total > 0 {
 		t.Errorf("%d false alarms", total)
 	}
@@ -226,6 +228,40 @@ func delay(n noise, factor float64, healthy int) (batches int, found bool) {
 	return math.MaxInt32, false
 }
 
+// An alarm lasts as long as its reason, and not much longer.
+func TestAlarmLasts(t *testing.T) {
+	cells, vms := readNoise(t)
+	for _, cell := range cells {
+		for _, factor := range []float64{1.2, 1.5, 3} {
+			n := drawn(vms[cell], rand.New(rand.NewPCG(4, 4)))
+			fleet := NewFleet(Config{})
+			var workers []*Worker
+			for range poolSize {
+				workers = append(workers, fleet.Add("type"))
+			}
+			during, after := 0, 0
+			for i := range 2500 {
+				for w := range workers {
+					speed := n(w)
+					if w == 0 && i >= 500 && i < 1500 {
+						speed /= factor
+					}
+					batch(workers[w], speed)
+				}
+				switch slow := workers[0].me.res.alarmed; {
+				case slow && i >= 700 && i < 1500:
+					during++
+				case slow && i >= 1700:
+					after++
+				}
+			}
+			if during < 760 || after > 0 {
+				t.Errorf("×%.1f, %s: suspected at %d of 800 batches while slow, %d of 800 when not", factor, cell, during, after)
+			}
+		}
+	}
+}
+
 // A worker that is three times slower from its first batch is found too, by
 // its peers, as soon as it has a usual.
 func TestStragglerFromTheStart(t *testing.T) {
@@ -233,6 +269,46 @@ func TestStragglerFromTheStart(t *testing.T) {
 	for _, cell := range cells {
 		if d, ok := delay(drawn(vms[cell], rand.New(rand.NewPCG(3, 3))), 3, 0); !ok || d > 50 {
 			t.Errorf("%s: found after %d batches", cell, d)
+		}
+	}
+}
+
+// The profile that says what is expected learns from all workers, the straggler
+// too: it is found all the same, and nobody else is suspected, neither while
+// the profile goes up nor when it comes down again.
+func TestLearningProfile(t *testing.T) {
+	cells, vms := readNoise(t)
+	for _, cell := range cells {
+		rng := rand.New(rand.NewPCG(9, 9))
+		n := drawn(vms[cell], rng)
+		fleet := NewFleet(Config{})
+		var workers []*Worker
+		for range poolSize {
+			workers = append(workers, fleet.Add("type"))
+		}
+		expected := 1e7 // ns
+		found := 0
+		for i := range 3000 {
+			for w := range workers {
+				took := 1e7 / n(w)
+				if w == 0 && i >= 500 && i < 1500 {
+					took *= 3
+				}
+				workers[w].Batch(time.Duration(took), time.Duration(expected))
+				expected += (took - expected) / 100
+				slow := workers[w].me.res.alarmed
+				switch {
+				case slow && w > 0:
+					t.Fatalf("%s: batch %d of worker %d: %s", cell, i, w, workers[w].peers.judge(workers[w].me).text)
+				case slow && found == 0:
+					found = i - 500 + 1
+				case slow && i > 1700:
+					t.Fatalf("%s: still suspected at batch %d", cell, i)
+				}
+			}
+		}
+		if found < 1 || found > 50 {
+			t.Errorf("%s: found after %d batches", cell, found)
 		}
 	}
 }

@@ -10,19 +10,31 @@ import (
 // slow from the first batch stands out.
 type peers struct {
 	members []*member
-	due     int // batches until common is computed anew
-	common  float64
+	due     int     // batches until level is computed anew
+	level   float64 // how far the type as a whole is over its profile
 	scratch []float64
 }
 
 // member is one worker, as the others see it.
 type member struct {
+	raw ring // logarithms of ratios, as they are
 	res residual
 	hw  features
+
+	scratch []float64
+}
+
+func newMember() *member { return &member{raw: newRing(medianSpan), res: newResidual()} }
+
+// lately is the median of the last n raw logarithms.
+func (m *member) lately(n int) float64 {
+	m.scratch = m.raw.last(n, m.scratch[:0])
+	return median(m.scratch)
 }
 
 const (
-	commonEvery = 8 // batches of the type
+	levelEvery = 8 // batches of the type
+	levelLeast = 3 // workers: of two, who is off cannot be told
 	// A worker is slow from the start when its usual lies this many spreads of
 	// its peers' usuals, and at least this logarithm (half as slow again), over
 	// theirs; and this needs this many peers.
@@ -34,40 +46,42 @@ const (
 // batch notes one batch of a member; frozen as for residual.add. It returns
 // how far the batch is over the member's usual.
 func (p *peers) batch(m *member, logRatio float64, frozen bool) float64 {
+	m.raw.add(logRatio)
 	if p.due--; p.due <= 0 {
-		p.due = commonEvery
-		p.common = p.shift()
+		p.due = levelEvery
+		p.levelOut()
 	}
-	if m.res.add(logRatio, p.common, frozen) {
-		m.res.alarm(p.others(m, min(m.res.run, medianSpan)))
+	if m.raw.n < medianSpan { // until the type's level is known
+		return logRatio
 	}
-	return logRatio - m.res.mid - p.common
+	if m.res.add(logRatio-p.level, frozen) {
+		m.res.alarm(p.others(m))
+	}
+	return logRatio - p.level - m.res.mid
 }
 
-// shift is how far the type as a whole is over its usual: the lower median of
-// its workers, and 0 within what chance does.
-func (p *peers) shift() float64 {
+// levelOut computes the type's level: the lower median over its workers of the
+// medians of their last batches; 0 with too few.
+func (p *peers) levelOut() {
 	p.scratch = p.scratch[:0]
-	spread := 0.0
 	for _, m := range p.members {
-		if m.res.learned() && m.res.recent.n >= medianSpan {
-			p.scratch = append(p.scratch, m.res.lately(medianSpan))
-			spread = max(spread, m.res.spread)
+		if m.raw.n == medianSpan {
+			p.scratch = append(p.scratch, m.lately(medianSpan))
 		}
 	}
-	if len(p.scratch) < 3 { // of two, who is off cannot be told
-		return 0
+	p.level = 0
+	if len(p.scratch) >= levelLeast {
+		p.level = median(p.scratch)
 	}
-	return max(0, median(p.scratch)-spread)
 }
 
-// others is how far the member's peers were over their usual in their last n
-// batches: the lower median, 0 of fewer than two.
-func (p *peers) others(m *member, n int) float64 {
+// others is how far the member's peers were over their usual in as many
+// batches as the member's change is old: the lower median, 0 of fewer than two.
+func (p *peers) others(m *member) float64 {
 	p.scratch = p.scratch[:0]
 	for _, o := range p.members {
 		if o != m && o.res.learned() {
-			p.scratch = append(p.scratch, o.res.lately(n))
+			p.scratch = append(p.scratch, o.res.lately(m.res.changed()))
 		}
 	}
 	if len(p.scratch) < 2 {
@@ -80,7 +94,7 @@ func (p *peers) others(m *member, n int) float64 {
 type anomaly struct {
 	slow     bool
 	born     bool    // it never was faster
-	slowdown float64 // at least 1
+	slowdown float64 // over what the profile expects; at least 1
 	batches  int     // since it was noticed
 	peers    int     // how many of its type do not show it
 	text     string
@@ -92,21 +106,25 @@ func (p *peers) judge(m *member) anomaly {
 	if !m.res.learned() {
 		return a
 	}
+	over, born := p.born(m)
+	if a.slow = m.res.alarmed || born; !a.slow {
+		return a
+	}
 	for _, o := range p.members {
 		if o != m && o.res.learned() && !o.res.alarmed {
 			a.peers++
 		}
 	}
-	if m.res.alarmed {
-		a.slow, a.slowdown, a.batches = true, m.res.slowdown(p.common), m.res.since
-		a.text = fmt.Sprintf("batches take %.2f times what they took on this worker (%d batches since that was noticed; %d workers of its type do not show it)",
-			a.slowdown, a.batches, a.peers)
+	if born {
+		a.born, a.batches = true, m.res.batches
+		a.slowdown = math.Exp(max(0, m.lately(medianSpan)))
+		a.text = fmt.Sprintf("batches take %.2f times what they take on its %d peers, since its first", math.Exp(over), a.peers)
 		return a
 	}
-	if over, ok := p.born(m); ok {
-		a.slow, a.born, a.slowdown, a.batches = true, true, math.Exp(over), m.res.batches
-		a.text = fmt.Sprintf("batches take %.2f times what they take on its %d peers, since its first", a.slowdown, a.peers)
-	}
+	a.batches = m.res.since
+	a.slowdown = math.Exp(max(0, m.lately(m.res.changed())))
+	a.text = fmt.Sprintf("batches take %.2f times what they took on this worker (%d batches since that was noticed; %d workers of its type do not show it)",
+		math.Exp(max(0, m.res.lately(m.res.changed()))), a.batches, a.peers)
 	return a
 }
 

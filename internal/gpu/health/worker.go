@@ -37,7 +37,7 @@ func (f *Fleet) Add(typ string) *Worker {
 		p = &peers{}
 		f.types = append(f.types, fleetType{typ, p})
 	}
-	w := &Worker{cfg: f.cfg, peers: p, me: &member{res: newResidual()}, der: newDerating()}
+	w := &Worker{cfg: f.cfg, peers: p, me: newMember(), der: newDerating()}
 	p.members = append(p.members, w.me)
 	return w
 }
@@ -50,11 +50,11 @@ type Worker struct {
 	der   derating
 	top   device.Number // the highest SM clock, MHz
 
-	last device.Sample // that answered
-	seen bool          // last is one
-	news mono.Time     // when last was made
-	mute device.Access // how asking ended last, when not Reachable
-	why  string
+	last   device.Sample // that answered
+	seen   bool          // last is one
+	news   mono.Time     // when last was made
+	access device.Access // how asking ended last
+	why    string        // Sample.Detail
 
 	fault  fault
 	faults int       // so far
@@ -77,9 +77,13 @@ func (w *Worker) Describe(d device.Device) { w.top = d.SMClockMaxMHz }
 // Sample takes a sample of what the worker runs on, handed over at now.
 func (w *Worker) Sample(now mono.Time, s device.Sample) {
 	found := w.report(now, s)
-	w.mute, w.why = "", ""
+	was := w.access
+	w.access, w.why = s.Access, s.Detail
 	switch s.Access {
 	case device.Reachable:
+		if was == device.Lost || was == device.ResetRequired {
+			w.fault.renewed = true // only a reset or a restart ends these
+		}
 	case device.Lost:
 		w.raise(now, Gone, Restart, "the GPU is lost: "+s.Detail, false)
 		w.news = now
@@ -89,20 +93,16 @@ func (w *Worker) Sample(now mono.Time, s device.Sample) {
 		w.news = now
 		return
 	default:
-		w.mute, w.why = s.Access, s.Detail
 		return
-	}
-	if w.fault.state == Gone {
-		w.fault.renewed = true
 	}
 	made := now - mono.Time(min(s.Age, time.Duration(math.MaxInt64/2)))
 	if w.seen && made.Sub(w.news) < repeats {
 		return // nothing new
 	}
 	found = w.examine(now, s) || found
-	was := w.der.on
+	slow := w.der.on
 	w.der.sample(now, s, w.top, w.cfg)
-	if was && !w.der.on {
+	if slow && !w.der.on {
 		w.me.res.clear() // what it was slow by is explained, and over
 	}
 	w.me.hw.sample(now, s)
