@@ -20,7 +20,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"motley/internal/gpu/device"
+	"motley/internal/gpu/health"
 	"motley/internal/gpu/remote"
+	"motley/internal/mono"
 )
 
 // script is a source that answers as it is told.
@@ -290,6 +292,46 @@ func TestRecordAndReplay(t *testing.T) {
 	}
 	if _, err := OpenRecording(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("a recording that is not there")
+	}
+}
+
+// A recording of a GPU that is throttled for a while, judged as it is replayed.
+func TestRecordingJudged(t *testing.T) {
+	var lines strings.Builder
+	e := json.NewEncoder(&lines)
+	put := func(entry device.Entry) {
+		if err := e.Encode(entry); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(device.Entry{Device: &device.Device{ID: "GPU-a", Kind: device.GPU, SMClockMaxMHz: device.Of(1980)}})
+	for i := range 60 {
+		s := &device.Sample{Device: "GPU-a", Access: device.Reachable, Utilisation: device.Of(1), SMClockMHz: device.Of(1980)}
+		if i >= 20 && i < 30 {
+			s.SMClockMHz, s.Throttle = device.Of(990), device.HWThermal
+		}
+		put(device.Entry{Seconds: float64(i), Sample: s})
+	}
+	rec, err := device.ReadRecording("lines", strings.NewReader(lines.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := health.NewFleet(health.Config{}).Add("h100")
+	w.Describe(rec.Devices()[0])
+	var states []string
+	for i := range 70 {
+		at := time.Duration(i) * time.Second
+		w.Sample(mono.Time(at), rec.At(at).Samples[0])
+		j := w.Judge(mono.Time(at))
+		if state := j.State.String(); len(states) == 0 || states[len(states)-1] != state {
+			states = append(states, state)
+		}
+		if slow := i >= 20 && i < 39; (j.Slowdown == 2) != slow || j.Stale != (i > 59+5) {
+			t.Errorf("at %v: %+v", at, j)
+		}
+	}
+	if want := []string{"ok", "derated", "ok"}; !reflect.DeepEqual(states, want) {
+		t.Errorf("%v, want %v", states, want)
 	}
 }
 

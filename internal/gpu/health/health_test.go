@@ -135,6 +135,64 @@ func TestRandomWalk(t *testing.T) {
 	}
 }
 
+// Machines of one type differ in temperature and clocks (made-up spreads: 6 °C
+// and 1 % between machines, 3 °C and 1 % from sample to sample): nothing of
+// that is odd, and one that runs 30 °C hotter or 25 % slower, or whose memory
+// corrects errors all the time, is found within 20 samples.
+func TestHardwareOddity(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	fleet := NewFleet(Config{})
+	var workers []*Worker
+	var warm []float64
+	for range 8 {
+		workers = append(workers, fleet.Add("a"))
+		warm = append(warm, 60+6*rng.NormFloat64())
+	}
+	var now mono.Time
+	errors := 0.0
+	look := func(hot, slow, failing float64) {
+		now = now.Add(time.Second)
+		errors += failing
+		for i, w := range workers {
+			s := device.Sample{Device: "d", Access: device.Reachable, Utilisation: device.Of(0.9),
+				TemperatureC: device.Of(warm[i] + 3*rng.NormFloat64()), SMClockMHz: device.Of(1500 * (1 + 0.01*rng.NormFloat64())),
+				ECC: device.ECC{VolatileCorrected: device.Of(float64(now / mono.Time(time.Hour)))}}
+			if i == 0 {
+				s.TemperatureC.Value += hot
+				s.SMClockMHz.Value *= slow
+				s.ECC.VolatileCorrected.Value += errors
+			}
+			w.Sample(now, s)
+		}
+	}
+	for i := range 20_000 {
+		look(0, 1, 0)
+		for n, w := range workers {
+			if j := w.Judge(now); j.State != OK {
+				t.Fatalf("sample %d of worker %d: %+v", i, n, j)
+			}
+		}
+	}
+	for _, c := range []struct{ hot, slow, failing float64 }{{30, 1, 0}, {0, 0.75, 0}, {0, 1, 20}} {
+		n := 0
+		for workers[0].Judge(now).State == OK && n < 100 {
+			look(c.hot, c.slow, c.failing)
+			n++
+		}
+		if n > 20 {
+			t.Errorf("%+v: found after %d samples", c, n)
+		}
+		for range 4000 { // an hour: counts fade
+			look(0, 1, 0)
+		}
+		for i, w := range workers {
+			if j := w.Judge(now); j.State != OK {
+				t.Errorf("%+v: worker %d afterwards: %+v", c, i, j)
+			}
+		}
+	}
+}
+
 func BenchmarkBatch(b *testing.B) {
 	fleet := NewFleet(Config{})
 	var workers []*Worker
