@@ -28,6 +28,8 @@ const usage = `Motley: one inference endpoint for a fleet of mixed GPUs and CPUs
   router check FILE…                             name every fault of configuration files
   router plan [-config FILE] [-budget USD] [-rate QPS] [-json]
                                                  the best mix of instance types, and why
+  router gpus [-json]                            this host's GPUs and processors: what they are, how they do
+  router agent [-listen ADDR]                    serve the same to routers and Prometheus on other hosts
   router version                                 print version, Go and platform
   router -h                                      print this
 
@@ -50,6 +52,19 @@ Flags of plan (docs/configuration.md, Planning):
   -budget USD    per hour: the mix that carries most for it
   -rate QPS      requests per second: the cheapest mix that carries them
   -json          one JSON array and nothing else
+
+Flags of gpus (docs/gpu.md):
+  -json          one JSON object and nothing else
+  -nvml FILE     the driver's library; default: where the loader finds libnvidia-ml.so.1
+  -agent URL     ask another host's agent (its /v1/devices) instead
+  -exporter URL  ask a DCGM exporter or a Triton server (its /metrics) instead
+
+Flags of agent:
+  -listen ADDR   host:port; default :9400
+  -every TIME    between two looks; default 1s
+  -nvml FILE     as above
+  -tls-cert FILE, -tls-key FILE   serve HTTPS with this certificate and key (PEM)
+  -record FILE   write down all that is seen, for a recorded source
 
 Exit status: 0 fine, 1 a fault, 2 wrong usage.
 `
@@ -82,6 +97,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return check(args, stdout, stderr)
 	case "plan":
 		return plan(args, stdout, stderr)
+	case "gpus":
+		return gpus(ctx, args, stdout, stderr)
+	case "agent":
+		return agent(ctx, args, stdout, stderr)
 	case "version":
 		fmt.Fprintf(stdout, "motley %s %s %s/%s cgo=%v\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, cgo)
 		return nil
@@ -89,7 +108,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stdout, usage)
 		return nil
 	}
-	fmt.Fprintf(stderr, "router: unknown command %q; want serve, check, plan, version or help\n", command)
+	fmt.Fprintf(stderr, "router: unknown command %q; want serve, check, plan, gpus, agent, version or help\n", command)
 	return errUsage
 }
 

@@ -36,6 +36,18 @@ func TestCommandLine(t *testing.T) {
 		{args: "plan extra", stderr: "unexpected argument", usage: true},
 		{args: "check", stderr: "wants the files", usage: true},
 		{args: "check nowhere.yaml", stdout: "nowhere.yaml", fails: true},
+		{args: "gpus -nvml /nonexistent/libnvidia-ml.so.1", stdout: "NVML not available"},
+		{args: "gpus -json -nvml /nonexistent/libnvidia-ml.so.1", stdout: "\"kind\": \"cpu\""},
+		{args: "gpus extra", stderr: "unexpected argument", usage: true},
+		{args: "gpus -agent nowhere", fails: true},
+		{args: "gpus -agent http://a/ -exporter http://b/", fails: true},
+		{args: "gpus -exporter http://127.0.0.1:1/metrics", fails: true},
+		{args: "agent extra", stderr: "unexpected argument", usage: true},
+		{args: "agent -every 1us", stderr: "-every", usage: true},
+		{args: "agent -tls-cert a.pem", stderr: "go together", usage: true},
+		{args: "agent -listen nonsense", fails: true},
+		{args: "agent -listen 127.0.0.1:0 -record /nonexistent/rec", fails: true},
+		{args: "agent -listen 127.0.0.1:0 -tls-cert /nonexistent/c -tls-key /nonexistent/k", fails: true},
 		{args: "dance", stderr: "unknown command", usage: true},
 		{args: "-nonsense", stderr: "nonsense", usage: true},
 		{args: "serve extra", stderr: "unexpected argument", usage: true},
@@ -50,6 +62,22 @@ func TestCommandLine(t *testing.T) {
 		if errors.Is(err, errUsage) != c.usage || (err != nil) != (c.fails || c.usage) {
 			t.Errorf("router %s: error %v", c.args, err)
 		}
+	}
+}
+
+func TestAgentStopsWhenTold(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	record := filepath.Join(t.TempDir(), "rec.jsonl")
+	var stdout, stderr bytes.Buffer
+	if err := run(ctx, []string{"agent", "-listen", "127.0.0.1:0", "-record", record}, &stdout, &stderr); err != nil {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	if !strings.Contains(stderr.String(), "/v1/devices") {
+		t.Errorf("the log does not say what is served:\n%s", &stderr)
+	}
+	if _, err := os.Stat(record); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -21,7 +21,7 @@ const module = "motley/"
 // that it may import. A package that is not listed fails the test: add it
 // here, and to docs/architecture.md, with its place in the house.
 var allowed = map[string][]string{
-	"cmd/router":                   {"internal/app", "internal/config"},
+	"cmd/router":                   {"internal/app", "internal/config", "internal/gpu"},
 	"cmd/bench":                    {"internal/bench", "internal/config"},
 	"configs":                      {},
 	"internal/archtest":            {},
@@ -44,6 +44,12 @@ var allowed = map[string][]string{
 	"internal/backend":             {"internal/earlyexit", "internal/engine", "internal/oip", "internal/pool"},
 	"internal/backend/backendtest": {"internal/backend", "internal/oip"},
 	"internal/cascade":             {"internal/backend", "internal/earlyexit", "internal/gate", "internal/live", "internal/mono", "internal/oip", "internal/pool"},
+	"internal/gpu":                 {"internal/gpu/device", "internal/gpu/health", "internal/gpu/host", "internal/gpu/nvml", "internal/gpu/remote"},
+	"internal/gpu/device":          {},
+	"internal/gpu/health":          {"internal/gpu/device", "internal/mono"},
+	"internal/gpu/host":            {"internal/gpu/device"},
+	"internal/gpu/nvml":            {"internal/gpu/device"},
+	"internal/gpu/remote":          {"internal/gpu/device"},
 	"internal/live":                {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/mono", "internal/oip", "internal/pool"},
 	"internal/router":              {"internal/backend", "internal/earlyexit", "internal/gate", "internal/live", "internal/oip", "internal/pool"},
 	"internal/config":              {"configs", "internal/earlyexit", "internal/exitstream", "internal/oip", "internal/pool", "internal/workload"},
@@ -60,6 +66,7 @@ var allowed = map[string][]string{
 var pure = []string{
 	"internal/mono", "internal/oip", "internal/pool", "internal/fluid", "internal/match", "internal/planner",
 	"internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/exitstream", "internal/workload", "internal/sim",
+	"internal/gpu/device", "internal/gpu/health",
 }
 
 // impure are imports that a pure package may not have.
