@@ -74,7 +74,7 @@ func describe(l *library, h nvml.Device, d device.Device) device.Device {
 }
 
 // text reads a C string.
-func text(chars []int8) string {
+func text[C int8 | uint8](chars []C) string {
 	var out []byte
 	for _, c := range chars {
 		if c == 0 {
