@@ -105,6 +105,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return runPlan(args[1:], stdout, stderr)
 	case "suite":
 		return runSuite(args[1:], stdout, stderr)
+	case "exits":
+		return runExits(args[1:], stdout, stderr)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(stdout, usage)
 		return nil
