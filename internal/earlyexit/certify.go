@@ -1,0 +1,72 @@
+package earlyexit
+
+import "math"
+
+// The shares of disagreement that can be certified: geometric from
+// certifyLow to certifyTop.
+const (
+	certifySteps = 32
+	certifyLow   = 0.001
+	certifyTop   = 0.25
+)
+
+var log20 = math.Log(20)
+
+// certificate holds, for each share ε of a grid, a test martingale against
+// "the chance of a loss is ε or more": its capital grows by 1 + b(ε − L) with
+// each row, whose mean is then at most 1 for a bet b that was made before the
+// row. By Ville's inequality it ever reaches 20 with chance 5 % at most, so what
+// has reached it is proven at 95 % whenever one looks (Waudby-Smith and Ramdas,
+// "Estimating means of bounded random variables by betting", JRSS-B 2024; with
+// audits Xu, Karampatziakis and Mineiro, NeurIPS 2024: L is then an estimate
+// with the right mean, and at most most).
+//
+// The capital is capped at ten times what certifies: that only loses capital,
+// so the guarantee stands, and a drift takes the certificate away within tens
+// of losses.
+type certificate struct {
+	capital [certifySteps]float64 // logarithms
+	n, k    float64               // rows and losses of late, for the bets
+}
+
+func certified(i int) float64 {
+	return certifyLow * math.Pow(certifyTop/certifyLow, float64(i)/(certifySteps-1))
+}
+
+// shares of the bet that would grow fastest if the losses of late went on, and
+// of the largest that cannot lose everything.
+const (
+	kelly   = 0.6
+	bravest = 0.8
+)
+
+func (c *certificate) learn(loss, most float64) {
+	p := max(0, (c.k+0.5*certifyLow*100)/(c.n+100))
+	for i := range c.capital {
+		e := certifyShares[i]
+		if p >= e {
+			continue // no bet
+		}
+		// A loss has variance of about p·most.
+		b := min(kelly*(e-p)/(p*most+(e-p)*(e-p)), bravest/(most-e))
+		c.capital[i] = min(log20+math.Ln10, c.capital[i]+math.Log1p(b*(e-loss)))
+	}
+	c.n = c.n*(1-1./4000) + 1
+	c.k = c.k*(1-1./4000) + loss
+}
+
+var certifyShares = func() (s [certifySteps]float64) {
+	for i := range s {
+		s[i] = certified(i)
+	}
+	return s
+}()
+
+// proven is the smallest share that is certified now; 1: none.
+func (c *certificate) proven() float64 {
+	best := 1.0
+	for i := certifySteps - 1; i >= 0 && c.capital[i] >= log20; i-- {
+		best = certifyShares[i]
+	}
+	return best
+}

@@ -1,0 +1,210 @@
+package earlyexit
+
+import (
+	"fmt"
+	"math"
+)
+
+// weightMost bounds what an audited row counts for in the models. Whether a row
+// is audited depends on what the models see of it alone, so the bound costs no
+// bias where they are right, and spares them jumps.
+const weightMost = 5
+
+// view is what the models say of a row at the ramps that it was seen at.
+type view struct {
+	x                          [MaxRamps]vector
+	model, odds, risks, scores [MaxRamps]float64
+	seen                       uint32
+}
+
+func (a *Adaptive) look(signals []Signal, v *view) {
+	v.seen = 0
+	for r := range a.ramps {
+		if signals[r].Seen() {
+			v.seen |= 1 << r
+			v.model[r], v.odds[r], v.risks[r] = a.risk(signals, r, &v.x[r])
+			v.scores[r] = a.ramps[r].ahead.score(v.risks[r], v.odds[r], a.ramps[r].saved)
+		}
+	}
+}
+
+// Learn implements Controller.
+//
+// An audit that is lost counts as one that was not drawn: it is assumed that
+// workers fail and clients leave regardless of whether the answer was right.
+func (a *Adaptive) Learn(o *Outcome) {
+	var v view
+	a.look(o.Signals, &v)
+	if a.pending > 0 {
+		a.pending--
+	}
+	ran := o.Ran && !o.Lost
+	// The loss as estimated: without bias, from the audits, with the calibrated
+	// risk as a control variate; and as believed, with the audits' noise shrunk.
+	estimate, believed := 0.0, 0.0
+	if o.Exit >= 0 {
+		risk := v.risks[o.Exit]
+		estimate, believed = risk, risk
+		if ran {
+			loss := 0.0
+			if o.Disagrees() {
+				loss = 1
+			}
+			estimate += (loss - risk) / o.Audit
+			believed = loss
+		}
+	}
+	a.account.learn(o, ran, estimate)
+	a.proof.learn(estimate, a.lossMost())
+	a.control.learn(estimate, believed, a.planned(), a.gain())
+	a.audits.earn(a.cfg.Audits)
+	if a.cfg.ClassTarget > 0 && ran {
+		a.learnClasses(o)
+	}
+	a.observe(o, &v, ran)
+	if ran {
+		a.safe.learn(&v, a.mix.tau(a.planned()), o.Agree)
+	}
+	a.steer()
+	if n := a.account.seen; n%uint64(a.cfg.Reconsider) == 0 {
+		a.reconsider()
+	}
+}
+
+// Warm learns from rows of a calibration file: the models, not where control
+// stands.
+func (a *Adaptive) Warm(rows []Outcome) error {
+	for i := range rows {
+		if len(rows[i].Signals) != len(a.ramps) {
+			return fmt.Errorf("cannot learn from calibration row %d: it has %d ramps, want %d", i, len(rows[i].Signals), len(a.ramps))
+		}
+	}
+	var v view
+	for i := range rows {
+		a.look(rows[i].Signals, &v)
+		a.observe(&rows[i], &v, rows[i].Ran && !rows[i].Lost)
+		a.steer()
+	}
+	for range a.sets {
+		a.reconsider()
+	}
+	a.safe, a.near, a.answer = safety{}, neighbours{}, -1
+	return nil
+}
+
+// observe takes in what a row shows of the world, whatever became of it.
+func (a *Adaptive) observe(o *Outcome, v *view, ran bool) {
+	weight := 0.0 // what the row stands for beyond its exit
+	if ran {
+		weight = min(weightMost, 1/o.Audit)
+	}
+	a.mix.learn(v.scores[:len(a.ramps)], v.risks[:], v.seen, o.Exit, weight, a.cfg.Recent)
+	if first := a.first(o.Signals); first >= 0 && a.changes.learn(confidenceOdds(o.Signals[first].Confidence), a.cfg.AlarmRows) {
+		a.account.alarms++
+		a.safe.begin(a.cfg.SafeRows)
+	}
+	if !ran {
+		if o.Exit >= 0 {
+			a.answer = o.Signals[o.Exit].Class
+		}
+		return
+	}
+	value := 0.0
+	price := math.Exp(a.price)
+	for r := len(a.ramps) - 1; r >= 0; r-- {
+		if v.seen>>r&1 == 0 {
+			continue
+		}
+		p := &a.ramps[r]
+		p.ahead.learn(v.odds[r], value, weight)
+		value = max(p.ahead[binOf(v.odds[r])], p.saved-price*v.risks[r])
+		y := 1 - float64(o.Agree>>r&1)
+		p.curve.learn(v.model[r], y, weight, 1-1/a.cfg.Memory)
+		if p.all.n == 0 || p.curve.due() {
+			p.curve.refresh(a.cfg.Prior)
+		}
+		p.model.learn(&v.x[r], y, weight, a.cfg.Walk, 2)
+		if c := o.Signals[r].Class; c >= 0 {
+			p.classes[c%classSlots].learn(y, weight, 300)
+		}
+		p.all.learn(y, weight, 1000)
+		p.recent += 0.3 * (y - p.recent)
+	}
+	if v.seen == 1<<len(a.ramps)-1 && len(a.cfg.Costs) > 0 {
+		a.kept.add(v.risks[:len(a.ramps)], weight)
+	}
+	a.near.add(o)
+	a.answer = o.Class
+}
+
+// learnClasses holds a budget for each class, the one answered and the full
+// model's, by integral control like the whole.
+func (a *Adaptive) learnClasses(o *Outcome) {
+	step := func(class int32, loss float64) {
+		if class >= 0 {
+			c := &a.classes[class%classSlots]
+			*c = min(0, *c+a.cfg.Gain*(1-a.cfg.ClassTarget-loss))
+		}
+	}
+	if o.Exit < 0 || !o.Disagrees() {
+		step(o.Class, 0)
+		return
+	}
+	step(o.Class, 1/o.Audit)
+	step(o.Signals[o.Exit].Class, 1/o.Audit)
+}
+
+// planned is the share of rows that are planned to disagree.
+func (a *Adaptive) planned() float64 { return a.cfg.Spend * (1 - a.cfg.Target) }
+
+// lossMost bounds the estimate of a loss.
+func (a *Adaptive) lossMost() float64 {
+	if a.cfg.Mode == Compute {
+		return 1 / a.cfg.AuditLeast
+	}
+	return 1
+}
+
+// gain is that of the integral control. Audits make its steps larger, and
+// noise of them; so each is made smaller.
+func (a *Adaptive) gain() float64 {
+	if a.cfg.Mode == Compute {
+		return a.cfg.Gain * math.Sqrt(a.cfg.Audits)
+	}
+	return a.cfg.Gain
+}
+
+// steer sets τ for the next rows.
+func (a *Adaptive) steer() {
+	budget := (1 - a.cfg.Target) * float64(a.cfg.Window)
+	share := a.control.share(budget, a.cfg.Pace, a.cfg.Tight)
+	if a.safe.left > 0 {
+		share *= a.safeShare()
+	}
+	if a.tau = 0; share > 0 {
+		a.tau = a.mix.tau(a.planned() * share)
+		a.price += (math.Log(1/max(gridLow, a.tau)) - a.price) / a.cfg.Recent
+	}
+}
+
+// reconsider chooses the set of one cost anew.
+func (a *Adaptive) reconsider() {
+	const least, better = 48, 0.002 // rows to judge by; what a change must be worth
+	if len(a.cfg.Costs) == 0 || a.kept.n < least {
+		return
+	}
+	i := a.turn
+	a.turn = (i + 1) % len(a.sets)
+	cost, price := &a.cfg.Costs[i], math.Exp(a.price)
+	allowed := func(s uint32) bool { return a.allowed(s, i) }
+	now := a.kept.worth(a.sets[i], cost, price)
+	near, v := a.kept.climb(a.sets[i], cost, price, allowed)
+	far, w := a.kept.climb(0, cost, price, allowed)
+	if w > v {
+		near, v = far, w
+	}
+	if v > now+better {
+		a.sets[i] = near
+		a.weigh()
+	}
+}
