@@ -126,9 +126,11 @@ type instruction struct {
 	ramp  bool // belongs to the ramp of its stage, not to the trunk
 	// trunk marks the ancestors of the model's own outputs.
 	trunk bool
-	// conv and residual are set for convolutions, which may take in later nodes.
+	// conv and residual are set for convolutions, pool for pools: they may take in
+	// later nodes.
 	conv     *convStep
 	residual *value
+	pool     *poolStep
 }
 
 func (c *compiler) takeInput() error {

@@ -46,6 +46,8 @@ func (s *convStep) block(total int) int {
 	return ((total+parts-1)/parts + 7) &^ 7
 }
 
+func (s *convStep) work() int64 { return 9 * int64(s.from.c) * int64(s.to.elements()) }
+
 func (s *convStep) run(n int, x *scratch) {
 	src, out := x.slots[s.in], x.slots[s.out]
 	stride, row := n*s.to.plane(), s.to.rowStride()

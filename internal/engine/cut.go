@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// fuse lets each convolution take in the Add and the Relu that alone read it.
+// fuse lets each convolution take in the Add and the Relu that alone read it,
+// and each pool the Flatten.
 func (c *compiler) fuse() {
 	readers := map[*value]int{}
 	reader := map[*value]int{} // the last one
@@ -22,7 +23,7 @@ func (c *compiler) fuse() {
 		readers[v] += 2 // never fused away
 	}
 	for i, ins := range c.instructions {
-		if ins == nil || ins.conv == nil {
+		if ins == nil || ins.conv == nil && ins.pool == nil {
 			continue
 		}
 		at := i // where the convolution runs: where the last node taken in stood
@@ -36,6 +37,13 @@ func (c *compiler) fuse() {
 				return next
 			}
 			return nil
+		}
+		if ins.pool != nil {
+			if f := take("Flatten"); f != nil {
+				ins.pool.flat, ins.out = true, f.out
+			}
+			c.instructions[at] = ins
+			continue
 		}
 		if sum := take("Add"); sum != nil {
 			other := sum.reads[0]

@@ -17,6 +17,8 @@ type Staged interface {
 	Model
 	// Stages counts the stages: the ramps and one.
 	Stages() int
+	// Work counts what the stages do for one item, by stage.
+	Work() []Work
 	// Begin checks a batch as Run does and starts its execution. The caller
 	// closes the execution.
 	Begin(in []oip.Tensor) (*Execution, error)
@@ -68,14 +70,10 @@ func (e *Execution) Next(ctx context.Context, evaluate bool) (Exit, error) {
 	}
 	s := &e.model.program.stages[e.stage]
 	n := len(e.rows)
-	for _, step := range s.trunk {
-		step.run(n, e.x)
-	}
+	e.run(s.trunk)
 	last := e.stage == e.model.Stages()-1
 	if evaluate {
-		for _, step := range s.ramp {
-			step.run(n, e.x)
-		}
+		e.run(s.ramp)
 	}
 	exit := Exit{Stage: e.stage, Done: last, Rows: e.rows}
 	e.answer, e.answered = e.answer[:0], nil
@@ -88,6 +86,12 @@ func (e *Execution) Next(ctx context.Context, evaluate bool) (Exit, error) {
 	}
 	e.stage++
 	return exit, nil
+}
+
+func (e *Execution) run(steps []step) {
+	for _, step := range steps {
+		step.run(len(e.rows), e.x)
+	}
 }
 
 // Done tells that no stage is left to run: the last one has run, or no row is

@@ -276,9 +276,11 @@ func (c *compiler) takeAveragePool(ins *instruction) error {
 	}
 	size := func(side int, kernel, stride int64) int { return int((int64(side)-kernel)/stride) + 1 }
 	ins.out = &value{kind: planesValue, extent: extent{e.c, size(e.h, kernel[0], strides[0]), size(e.w, kernel[1], strides[1])}}
+	ins.pool = &poolStep{from: e, to: ins.out.extent, kernelY: int(kernel[0]), kernelX: int(kernel[1]),
+		strideY: int(min(strides[0], int64(e.h))), strideX: int(min(strides[1], int64(e.w)))}
 	ins.step = func() step {
-		return &poolStep{in: in.slot, out: ins.out.slot, from: e, to: ins.out.extent, kernelY: int(kernel[0]), kernelX: int(kernel[1]),
-			strideY: int(min(strides[0], int64(e.h))), strideX: int(min(strides[1], int64(e.w)))}
+		ins.pool.in, ins.pool.out = in.slot, ins.out.slot
+		return ins.pool
 	}
 	return nil
 }
@@ -318,17 +320,20 @@ func (c *compiler) takeGemm(ins *instruction) error {
 	if err := a.done(); err != nil {
 		return err
 	}
-	k, m := int(w.dims[0]), int(w.dims[1])
-	weight := w.data
+	rows, columns := int(w.dims[0]), int(w.dims[1])
+	k, m, weight := rows, columns, w.data
 	if transposed {
+		k, m = m, k
+	}
+	few := m <= fewColumns
+	if transposed != few {
 		if err := c.copies(w); err != nil {
 			return err
 		}
-		k, m = m, k
 		weight = make([]float32, k*m)
-		for i := range k {
-			for j := range m {
-				weight[i*m+j] = w.data[j*k+i]
+		for i := range rows {
+			for j := range columns {
+				weight[j*rows+i] = w.data[i*columns+j]
 			}
 		}
 	}
@@ -341,7 +346,7 @@ func (c *compiler) takeGemm(ins *instruction) error {
 	}
 	ins.out = &value{kind: rowsValue, columns: m}
 	ins.step = func() step {
-		return &gemmStep{in: in.slot, out: ins.out.slot, k: k, m: m, weight: weight, bias: bias}
+		return &gemmStep{in: in.slot, out: ins.out.slot, k: k, m: m, weight: weight, bias: bias, few: few}
 	}
 	return nil
 }

@@ -162,6 +162,10 @@ func operatorCases() []operatorCase {
 		add(fmt.Sprintf("AveragePool %v", k), in, out.f, elemFloat, dims(out), func(g *graphBuilder) {
 			g.node("AveragePool", []string{"x"}, "y", intsAttr("kernel_shape", int64(k[0]), int64(k[1])), intsAttr("strides", int64(k[2]), int64(k[3])))
 		})
+		add(fmt.Sprintf("AveragePool %v with its Flatten", k), in, out.f, elemFloat, []int64{int64(len(out.f) / in.n)}, func(g *graphBuilder) {
+			g.node("AveragePool", []string{"x"}, "p", intsAttr("kernel_shape", int64(k[0]), int64(k[1])), intsAttr("strides", int64(k[2]), int64(k[3])))
+			g.node("Flatten", []string{"p"}, "y")
+		})
 	}
 	columns := 4 * 6 * 7
 	add("Flatten", in, in.f, elemFloat, []int64{int64(columns)}, func(g *graphBuilder) { g.node("Flatten", []string{"x"}, "y") })

@@ -9,7 +9,7 @@ import (
 
 // jsonRequest is a request of about 1 KB.
 func jsonRequest() []byte {
-	return fmt.Appendf(nil, `{"id":"42","parameters":{"timeout":100000},"inputs":[{"name":"image","shape":[1,14,14],"datatype":"FP32","data":[%s]}],"outputs":[{"name":"probabilities"}]}`,
+	return fmt.Appendf(nil, `{"id":"42","parameters":{"timeout":100000,"ee_mode":"latency","ee_max_disagreement":0.01,"ee_active_ramps":"0,3,5","ee_audit":true},"inputs":[{"name":"image","shape":[1,14,14],"datatype":"FP32","data":[%s]}],"outputs":[{"name":"probabilities"}]}`,
 		strings.TrimSuffix(strings.Repeat("0.25,", 196), ","))
 }
 
@@ -68,8 +68,9 @@ func hot(tb testing.TB) []struct {
 		reqs, sizes, resp := batch(tb, 8, binary)
 		merged := new(Message)
 		dst := make([]*Message, len(reqs))
+		marks := make([]*ExitMark, len(reqs))
 		for i := range dst {
-			dst[i] = new(Message)
+			dst[i], marks[i] = new(Message), &ExitMark{Exit: i, Confidence: 0.123}
 		}
 		// One request of eight rows, and the answers to its halves.
 		whole, part, joined := new(Request), new(Request), new(Message)
@@ -99,6 +100,7 @@ func hot(tb testing.TB) []struct {
 			op{"Merge" + suffix, func() error { return Merge(merged, reqs, MergeOptions{Binary: true, Timeout: 5e6}) }},
 			op{"ParseResponse" + suffix, func() error { return again.Parse(resp.Body, resp.HeadLength, nil) }},
 			op{"Split" + suffix, func() error { return Split(dst, resp, reqs, sizes) }},
+			op{"SplitExit" + suffix, func() error { return SplitExit(dst, resp, reqs, sizes, marks) }},
 			op{"Encode" + suffix, func() error { return Encode(dst, out, reqs, sizes, ResponseInfo{Model: "m", Version: "1"}) }},
 			op{"Slice" + suffix, func() error { return Slice(part, whole, 4, 4) }},
 			op{"Join" + suffix, func() error { return Join(joined, halves, whole, fours) }},

@@ -83,11 +83,13 @@ type Request struct {
 
 // ExitParams are the request parameters of early exit.
 type ExitParams struct {
-	Mode            []byte  // parameters.ee_mode, without its quotes; nil when absent
+	Mode            []byte  // parameters.ee_mode, escapes resolved; nil when absent
 	MaxDisagreement float64 // parameters.ee_max_disagreement, 0 … 1; −1 when absent
 	Ramps           uint32  // parameters.ee_active_ramps ("0,3,5"), as bits; means something where RampsGiven
 	RampsGiven      bool
 	Audit           bool // parameters.ee_audit: run every row to the end
+
+	given bool // one of them is there, whatever it says
 }
 
 // Input is the head of one input tensor.

@@ -11,7 +11,8 @@ import (
 // name, datatype and trailing shape, the same parameters, and the same
 // requested outputs with the same parameters. The order of inputs, outputs
 // and parameters does not matter, nor does whether data is JSON or binary, nor
-// timeout, priority and the parameters of the binary extension.
+// timeout, priority and the parameters of the binary extension and of early
+// exit.
 //
 // It is 0 for a request that must be executed alone: a member of a sequence,
 // one of a model that does not batch, or a raw one that Check has not
@@ -86,7 +87,7 @@ func membersKey(object []byte, at place) uint64 {
 func ours(name []byte, at place) bool {
 	switch at {
 	case ofRequest:
-		return is(name, pTimeout) || is(name, pPriority) || is(name, pBinaryOutput) || is(name, pSequence)
+		return is(name, pTimeout) || is(name, pPriority) || is(name, pBinaryOutput) || is(name, pSequence) || ofExits(name)
 	case ofInput, ofResponse:
 		return is(name, pBlob)
 	default:

@@ -110,6 +110,7 @@ func TestMergeKeyIsEqual(t *testing.T) {
 		"another order": mustParse(t, `{"outputs":[{"parameters":{"classification":3},"name":"p"},{"name":"o","parameters":{"q":0.5}}],`+
 			`"inputs":[{"data":[7],"datatype":"INT64","shape":[1,1],"name":"j"},{"parameters":{"p":true},"name":"i","shape":[1,2,3],"datatype":"UINT8","data":[1,2,3,4,5,6]}],"parameters":{"b":"x","a":1}}`),
 		"timeout, priority, no sequence": mustParse(t, `{"parameters":{"timeout":5,"a":1,"priority":9,"b":"x","sequence_id":0},`+keyBase[len(`{"parameters":{"a":1,"b":"x"},`):]),
+		"early exit":                     mustParse(t, `{"parameters":{"ee_mode":"off","a":1,"ee_audit":true,"ee_active_ramps":"1","b":"x","ee_max_disagreement":0.5},`+keyBase[len(`{"parameters":{"a":1,"b":"x"},`):]),
 		"escaped names of ours":          mustParse(t, `{"parameters":{"\u0074imeout":5,"a":1,"b":"x"},`+keyBase[len(`{"parameters":{"a":1,"b":"x"},`):]),
 		"binary outputs": mustParse(t, `{"parameters":{"a":1,"b":"x","binary_data_output":true},"inputs":[{"name":"i","shape":[1,2,3],"datatype":"UINT8","parameters":{"p":true},"data":[1,2,3,4,5,6]},{"name":"j","shape":[1,1],"datatype":"INT64","data":[7]}],`+
 			`"outputs":[{"name":"o","parameters":{"binary_data":false,"q":0.5}},{"name":"p","parameters":{"classification":3}}]}`),

@@ -15,12 +15,21 @@ type MergeOptions struct {
 	// µs, at least 1). 0 leaves the timeout of a single request as it is and
 	// sends none for several.
 	Timeout time.Duration
+	// Staged asks a worker that shows its ramps for those in Ramps, as bits, and
+	// to run every row to the end, and for all outputs as JSON, unless an output is
+	// asked for with parameters of its own. What the requests themselves say of
+	// early exit is never sent: the router has dealt with it.
+	Staged bool
+	Ramps  uint32
 }
 
 // Passthrough tells whether the worker can be sent the request's body as it
 // is. Merge then does so without a copy.
 func Passthrough(r *Request, opt MergeOptions) bool {
 	if opt.Timeout > 0 && r.Timeout != max(opt.Timeout.Truncate(time.Microsecond), time.Microsecond) {
+		return false
+	}
+	if opt.Staged || r.Exits.given {
 		return false
 	}
 	if opt.Binary {
@@ -83,6 +92,7 @@ type merger struct {
 	opt  MergeOptions
 	b    []byte
 	errs *BatchError
+	part bool // of one request, whose own parameters of early exit stay
 }
 
 // write writes the request and returns the length of its head, −1 when no
@@ -186,6 +196,9 @@ func (r *Request) wantsBinary() bool {
 // wantsBinary tells whether binary outputs are asked for unless an output's
 // own parameters say otherwise.
 func (m *merger) wantsBinary() bool {
+	if m.opt.Staged {
+		return false
+	}
 	if len(m.reqs) == 1 {
 		return m.reqs[0].BinaryOutput && m.opt.Binary
 	}
@@ -202,14 +215,16 @@ func (m *merger) parameters() {
 	start := len(m.b)
 	m.b = append(m.b, `"parameters":{`...)
 	open := len(m.b)
-	if len(m.reqs) == 1 {
-		drop := [2]string{pBinaryOutput, pTimeout}
-		if m.opt.Timeout <= 0 {
-			drop[1] = pBinaryOutput
-		}
+	drop := [...]string{pBinaryOutput, ParamMode, ParamMaxDisagreement, ParamActiveRamps, ParamAudit, pTimeout, pPriority}
+	switch {
+	case m.part:
+		m.b = appendMembers(m.b, lead.Parameters, drop[:1]...)
+	case len(m.reqs) == 1 && m.opt.Timeout <= 0:
+		m.b = appendMembers(m.b, lead.Parameters, drop[:5]...)
+	case len(m.reqs) == 1:
+		m.b = appendMembers(m.b, lead.Parameters, drop[:6]...)
+	default:
 		m.b = appendMembers(m.b, lead.Parameters, drop[:]...)
-	} else {
-		m.b = appendMembers(m.b, lead.Parameters, pBinaryOutput, pTimeout, pPriority)
 		priority := 0
 		for _, r := range m.reqs {
 			if r.Priority > 0 && (priority == 0 || r.Priority < priority) {
@@ -227,6 +242,9 @@ func (m *merger) parameters() {
 	}
 	if m.wantsBinary() {
 		m.b = append(m.b, `"binary_data_output":true,`...)
+	}
+	if m.opt.Staged {
+		m.b = append(appendRamps(append(m.b, `"ee_active_ramps":"`...), m.opt.Ramps), `","ee_audit":true,`...)
 	}
 	if len(m.b) == open {
 		m.b = m.b[:start]
@@ -331,7 +349,7 @@ func (m *merger) splice(k int, flat bool) {
 // where the worker knows the extension.
 func (m *merger) outputs() {
 	lead := m.reqs[0]
-	if len(lead.Outputs) == 0 {
+	if len(lead.Outputs) == 0 || m.opt.Staged && lead.plainOutputs() {
 		return
 	}
 	m.b = append(m.b, `,"outputs":[`...)
@@ -344,7 +362,7 @@ func (m *merger) outputs() {
 		start := len(m.b)
 		m.b = append(m.b, `,"parameters":{`...)
 		open := len(m.b)
-		if len(m.reqs) == 1 && m.opt.Binary {
+		if len(m.reqs) == 1 && m.opt.Binary && !m.opt.Staged {
 			m.b = appendMembers(m.b, o.Parameters)
 		} else {
 			m.b = appendMembers(m.b, o.Parameters, pBinary)

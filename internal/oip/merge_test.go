@@ -63,6 +63,17 @@ func TestMerge(t *testing.T) {
 			want: `{"parameters":{"priority":2},` + out2 + `}`},
 		{name: "priorities of 0", reqs: two(`"parameters":{"priority":0},`, ``),
 			want: `{` + out2 + `}`},
+		// Early exit.
+		{name: "early exit is dropped", reqs: one(`"parameters":{"ee_mode":"off","k":1,"ee_m\u0061x_disagreement":0.5,"ee_active_ramps":"","ee_audit":false},`),
+			want: `{"id":"x","parameters":{"k":1},` + out + `}`},
+		{name: "early exit of several is dropped", reqs: two(`"parameters":{"ee_mode":"off"},`, `"parameters":{"ee_audit":true},`),
+			want: `{` + out2 + `}`},
+		{name: "all ramps are asked for, and JSON", reqs: one(`"parameters":{"ee_mode":"off","binary_data_output":true},`), opt: MergeOptions{Binary: true, Staged: true, Ramps: 1<<31 | 9},
+			want: `{"id":"x","parameters":{"ee_active_ramps":"0,3,31","ee_audit":true},` + out + `}`},
+		{name: "no ramps, and all outputs", reqs: asking(`{"name":"o","parameters":{"binary_data":true}},{"name":"p"}`), opt: MergeOptions{Binary: true, Staged: true},
+			want: `{"parameters":{"ee_active_ramps":"","ee_audit":true},` + out + `}`},
+		{name: "outputs with parameters of their own", reqs: asking(`{"name":"o","parameters":{"binary_data":true}},{"name":"p","parameters":{"classification":2}}`), opt: MergeOptions{Binary: true, Staged: true},
+			want: `{"parameters":{"ee_active_ramps":"","ee_audit":true},` + out + `,"outputs":[{"name":"o"},{"name":"p","parameters":{"classification":2}}]}`},
 		{name: "other parameters stay", reqs: two(`"parameters":{"k":{"timeout":1},"priority":3},`, `"parameters":{"k":{"timeout":1}},`),
 			want: `{"parameters":{"k":{"timeout":1},"priority":3},` + out2 + `}`},
 		// What is asked for.
@@ -151,6 +162,8 @@ func TestPassthrough(t *testing.T) {
 		{"one binary output", mustParse(t, `{`+in+`,"outputs":[{"name":"o","parameters":{"binary_data":true}}]}`), 0, true, false},
 		{"an output expressly as JSON", mustParse(t, `{`+in+`,"outputs":[{"name":"o","parameters":{"binary_data":false}}]}`), 0, true, false},
 		{"a head length", mustParse(t, `{`+in+`}`, ""), 0, true, false},
+		{"early exit", mustParse(t, `{"parameters":{"ee_audit":false},`+in+`}`), 0, false, false},
+		{"nothing of early exit", mustParse(t, `{"parameters":{"ee_audit":null},`+in+`}`), 0, true, true},
 		{"raw", &raw, 0, true, false},
 		{"raw, a timeout to add", &raw, ms, false, false},
 	} {

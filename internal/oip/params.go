@@ -27,6 +27,7 @@ type params struct {
 	timeout        time.Duration
 	priority       int
 	sequence       bool
+	exits          ExitParams
 }
 
 // The parameters that the codec reads.
@@ -44,7 +45,7 @@ const (
 // params takes a parameters object or null. Only members that mean something
 // at that place are looked at; all others pass as they are.
 func (s *scanner) params(p *params, at place) error {
-	*p = params{blob: -1}
+	*p = params{blob: -1, exits: ExitParams{MaxDisagreement: -1}}
 	switch s.peek() {
 	case 'n':
 		if !s.word("null") {
@@ -63,7 +64,7 @@ func (s *scanner) params(p *params, at place) error {
 	if s.bad != "" {
 		return s.error()
 	}
-	var seen uint8
+	var seen uint16
 	for first := true; s.more('}', &first); {
 		key, ok := s.key()
 		if !ok {
@@ -91,7 +92,7 @@ func (s *scanner) params(p *params, at place) error {
 
 // member reads one parameter. It returns a bit for those that mean something
 // here, 0 for the others.
-func (p *params) member(key, lit []byte, at place) (bit uint8, err error) {
+func (p *params) member(key, lit []byte, at place) (bit uint16, err error) {
 	name := text(key)
 	if (at == ofInput || at == ofOutput) && len(name) > len(pSharedPrefix) && name[:len(pSharedPrefix)] == pSharedPrefix {
 		return 0, badRequest("parameter %s: shared memory is not supported, send the tensor data in the request body", quoted(key))
@@ -109,6 +110,10 @@ func (p *params) member(key, lit []byte, at place) (bit uint8, err error) {
 		bit = 16
 	case name == pSequence && at == ofRequest:
 		bit = 32
+	case at == ofRequest:
+		if bit = exitBit(name); bit == 0 {
+			return 0, nil
+		}
 	default:
 		return 0, nil
 	}
@@ -145,6 +150,8 @@ func (p *params) member(key, lit []byte, at place) (bit uint8, err error) {
 		}
 		id, err := strconv.ParseUint(text(lit), 10, 64)
 		ok, p.sequence = err == nil, id != 0
+	default:
+		want, ok = p.exits.member(lit, bit)
 	}
 	if !ok {
 		return bit, badRequest("Unable to parse parameter %s: must be %s", quoted(key), want)

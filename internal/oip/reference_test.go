@@ -188,6 +188,26 @@ func reference(body []byte, headLength int) (tensors []bigTensor, err error) {
 			_, err := strconv.ParseUint(string(n), 10, 64)
 			return isString || isNumber && err == nil
 		},
+		"ee_mode": func(v any) bool { _, ok := v.(string); return ok },
+		"ee_max_disagreement": func(v any) bool {
+			n, ok := v.(json.Number)
+			f, err := n.Float64()
+			return ok && err == nil && f >= 0 && f <= 1
+		},
+		"ee_audit": boolean,
+		"ee_active_ramps": func(v any) bool {
+			s, ok := v.(string)
+			if s == "" {
+				return ok
+			}
+			seen := map[string]bool{}
+			for part := range strings.SplitSeq(s, ",") {
+				n, err := strconv.Atoi(part)
+				ok = ok && err == nil && n >= 0 && n < 32 && part == strconv.Itoa(n) && !seen[part]
+				seen[part] = true
+			}
+			return ok
+		},
 	}, false)
 	name := func(o object) string {
 		v, times := o.get("name")
@@ -359,6 +379,7 @@ func FuzzParseRequest(f *testing.F) {
 		}
 	}
 	f.Add([]byte(`{"id":"a","parameters":{"timeout":5,"priority":1,"sequence_id":"s"},"inputs":[{"name":"a","shape":[2,1],"datatype":"INT8","data":[[1],[-128]]}],"outputs":[{"name":"o","parameters":{"classification":2}}]}`), -1)
+	f.Add([]byte(`{"parameters":{"ee_mode":"l\u0061tency","ee_max_disagreement":1e-2,"ee_active_ramps":"0,31,5","ee_audit":true},"inputs":[{"name":"a","shape":[1],"datatype":"INT8","data":[1]}]}`), -1)
 	f.Add([]byte(`{"inputs":[{"name":"a","shape":[1],"datatype":"FP16","parameters":{"binary_data_size":2}}]}ab`), 90)
 	f.Add([]byte(`{"inputs":[{"name":"\u0061","shape":[2],"datatype":"BYTES","data":["\ud83d\ude00\ud83d","\n"]}],"id":null}`), -1)
 	f.Fuzz(func(t *testing.T, body []byte, headLength int) {
@@ -388,7 +409,7 @@ func FuzzParseRequest(f *testing.F) {
 			}
 		}
 		r.MergeKey(1, true)
-		for _, opt := range []MergeOptions{{}, {Binary: true}, {Binary: true, Timeout: 1}} {
+		for _, opt := range []MergeOptions{{}, {Binary: true}, {Binary: true, Timeout: 1}, {Binary: true, Staged: true, Ramps: 1 << 31}} {
 			var m Message
 			if err := Merge(&m, []*Request{&r}, opt); err != nil {
 				if _, ok := err.(*BatchError); !ok || opt.Binary {

@@ -20,6 +20,7 @@ func (r *Request) parse(body []byte, headLength int, l Limits, known []Input) er
 	*r = Request{
 		Message: Message{Body: body, HeadLength: headLength},
 		Model:   r.Model,
+		Exits:   ExitParams{MaxDisagreement: -1},
 		Inputs:  r.Inputs[:0],
 		Outputs: r.Outputs[:0],
 		scratch: r.scratch[:0],
@@ -69,7 +70,7 @@ func (r *Request) head(s *scanner, l *Limits) error {
 	if !s.enter('{') {
 		return s.error()
 	}
-	var p params
+	p := params{exits: r.Exits}
 	seen := 0
 	for first := true; s.more('}', &first); {
 		key, ok := s.key()
@@ -117,6 +118,7 @@ func (r *Request) head(s *scanner, l *Limits) error {
 	}
 	r.Parameters, r.BinaryOutput = p.literal, p.binary
 	r.Timeout, r.Priority, r.Sequence = p.timeout, p.priority, p.sequence
+	r.Exits = p.exits
 	return r.resolve()
 }
 

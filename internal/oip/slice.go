@@ -8,7 +8,7 @@ import (
 // Slice makes dst a request for rows [from, from+count) of every input of src,
 // fit for all that a parsed request is fit for: its merge key is src's, and it
 // asks for the same outputs in the same form. Data keeps its form, JSON
-// (flat or nested) or binary. Timeout and priority stay. The id does not,
+// (flat or nested) or binary. Timeout, priority and early exit's parameters stay. The id does not,
 // since a worker may hold two requests in flight with one id for a repetition;
 // Join puts it back. A raw request that Check has resolved becomes a binary
 // one. As in a merged request, members that the protocol does not know are
@@ -43,7 +43,7 @@ func Slice(dst, src *Request, from, count int) error {
 		c.reqs[0] = &c.view
 	}
 	c.look(src, int64(from), int64(count))
-	m := merger{reqs: c.reqs[:], opt: MergeOptions{Binary: true}, b: slices.Grow(body, mergedSize(c.reqs[:]))}
+	m := merger{part: true, reqs: c.reqs[:], opt: MergeOptions{Binary: true}, b: slices.Grow(body, mergedSize(c.reqs[:]))}
 	head := m.write()
 	dst.Model = src.Model
 	err := dst.parse(m.b, head, unlimited, c.view.Inputs)

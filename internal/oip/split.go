@@ -22,11 +22,27 @@ import (
 // does not answer the batch. Beyond the growth of the bodies Split does not
 // allocate.
 func Split(dst []*Message, resp *Response, reqs []*Request, sizes []int) error {
+	return split(dst, resp, reqs, sizes, nil)
+}
+
+// SplitExit is Split of what one exit answered, a single request's rows among
+// them, for those requests whose dst[i] is not nil. What the response says of
+// its exit goes to none; request i gets marks[i] in its place unless that is
+// nil. The tensors' data is handed on as in Split.
+func SplitExit(dst []*Message, resp *Response, reqs []*Request, sizes []int, marks []*ExitMark) error {
+	if len(marks) != len(reqs) {
+		return errorf(statusInternal, "cannot split: %d marks for %d requests", len(marks), len(reqs))
+	}
+	return split(dst, resp, reqs, sizes, marks)
+}
+
+// split leaves the parameters as they are where marks is nil.
+func split(dst []*Message, resp *Response, reqs []*Request, sizes []int, marks []*ExitMark) error {
 	total, err := batchTotal(len(dst), reqs, sizes)
 	if err != nil {
 		return err
 	}
-	if len(reqs) == 1 && resp.answers(reqs[0]) {
+	if len(reqs) == 1 && marks == nil && resp.answers(reqs[0]) {
 		m := reply(dst[0], resp.HeadLength)
 		m.Body = append(m.Body, resp.Body...)
 		return nil
@@ -49,7 +65,13 @@ func Split(dst []*Message, resp *Response, reqs []*Request, sizes []int) error {
 			o.take(len(reqs) > 1, sizes, i)
 			size += 2*len(o.Name) + 21*len(o.Shape) + len(o.Parameters) + 96 + len(o.rows)
 		}
+		if dst[i] == nil {
+			continue
+		}
 		w := writer{b: slices.Grow(ownBody(dst[i]), size), reply: r, all: len(resp.Outputs)}
+		if marks != nil {
+			w.mark, w.marked = marks[i], true
+		}
 		w.open(resp.ModelName, resp.ModelVersion, resp.Parameters)
 		for n := range w.outputs() {
 			o := resp.output(r, n)
@@ -224,7 +246,9 @@ type writer struct {
 	reply  *Request // who gets it
 	all    int      // the number of outputs that there are
 	head   int
-	binary bool   // a blob follows the head
+	binary bool // a blob follows the head
+	marked bool // what the parameters say of an exit is replaced by
+	mark   *ExitMark
 	err    *Error // why the response cannot be given as asked
 }
 
@@ -243,8 +267,27 @@ func (w *writer) open(model, version, parameters []byte) {
 	w.member(`"model_name":`, model)
 	w.member(`"model_version":`, version)
 	w.member(`"id":`, w.reply.ID)
-	w.member(`"parameters":`, parameters)
+	if w.marked {
+		w.markedParameters(parameters)
+	} else {
+		w.member(`"parameters":`, parameters)
+	}
 	w.b = append(w.b, `"outputs":[`...)
+}
+
+func (w *writer) markedParameters(parameters []byte) {
+	start := len(w.b)
+	w.b = append(w.b, `"parameters":{`...)
+	open := len(w.b)
+	w.b = appendMembers(w.b, parameters, ParamExit, ParamFinal, ParamConfidence)
+	if w.mark != nil {
+		w.b = w.mark.members(w.b)
+	}
+	if len(w.b) == open {
+		w.b = w.b[:start]
+		return
+	}
+	w.b = append(closeMembers(w.b), ',')
 }
 
 func (w *writer) member(key string, literal []byte) {
