@@ -43,6 +43,7 @@ type trial struct {
 	calibration []earlyexit.Outcome // nil: none
 	config      baseline.Config     // but for the mode
 	batch       int
+	given       uint32 // the set of ramps asked for, as the file numbers them; 0: none
 }
 
 func (t *trial) in(mode earlyexit.Mode) baseline.Config {
@@ -73,6 +74,7 @@ func arms() []arm {
 		arm{name: "apparate-code", mode: latency, build: func(t *trial) (earlyexit.Controller, error) {
 			return baseline.NewApparateCode(t.in(latency), t.batch)
 		}})
+	both(ours, func(t *trial, m earlyexit.Mode) (earlyexit.Controller, error) { return t.motley(m, nil) })
 	both("hindsight", func(t *trial, m earlyexit.Mode) (earlyexit.Controller, error) {
 		return baseline.NewHindsight(t.in(m), t.stream.Rows, t.stream.starts())
 	})
@@ -80,6 +82,21 @@ func arms() []arm {
 		return baseline.NewClairvoyant(t.in(m), t.stream.Rows)
 	})
 	return all
+}
+
+// motley is the controller of the router, warm where there is a calibration.
+func (t *trial) motley(mode earlyexit.Mode, change func(*earlyexit.Config)) (earlyexit.Controller, error) {
+	config := earlyexit.Config{
+		Mode: mode, Ramps: t.stream.Ramps, Target: t.config.Target, Costs: []earlyexit.Cost{t.config.Cost}, Budget: t.config.Budget,
+	}
+	if change != nil {
+		change(&config)
+	}
+	c, err := earlyexit.New(config)
+	if err != nil || t.calibration == nil {
+		return c, err
+	}
+	return c, c.Warm(t.calibration)
 }
 
 // errNoCalibration says why a controller cannot be had.
@@ -155,21 +172,40 @@ func (c *Exits) load() (*trial, error) {
 	if err := s.setCosts(depths, costs); err != nil {
 		return nil, usagef("-stream %s: %v", c.Stream, err)
 	}
-	t := &trial{stream: s, batch: c.Batch, config: baseline.Config{Target: c.Target, Cost: s.cost(), Budget: c.Budget}}
-	if t.config.Ramps, err = parseRamps(c.Ramps, s.Ramps); err != nil {
+	ramps, err := parseRamps(c.Ramps, s.Ramps)
+	if err != nil {
 		return nil, err
 	}
+	var calibration *Stream
 	if c.Calibration != "" {
-		rows, err := loadStream(c.Calibration)
-		if err != nil {
+		if calibration, err = loadStream(c.Calibration); err != nil {
 			return nil, err
 		}
-		if rows.Ramps != s.Ramps {
-			return nil, fmt.Errorf("%s has %d ramps, %s has %d", c.Calibration, rows.Ramps, c.Stream, s.Ramps)
+		if calibration.Ramps != s.Ramps {
+			return nil, fmt.Errorf("%s has %d ramps, %s has %d", c.Calibration, calibration.Ramps, c.Stream, s.Ramps)
 		}
-		t.calibration = rows.Rows
 	}
+	t := newTrial(s, calibration, ramps, baseline.Config{Target: c.Target, Budget: c.Budget})
+	t.batch = c.Batch
 	return t, nil
+}
+
+// newTrial prepares a stream that has its costs. A set of ramps that is given is
+// all that there is: the others are cut out of the recordings.
+func newTrial(s, calibration *Stream, ramps uint32, config baseline.Config) *trial {
+	t := &trial{stream: s, config: config, batch: 1, given: ramps}
+	if ramps != 0 {
+		t.stream = s.only(ramps)
+		t.config.Ramps = 1<<t.stream.Ramps - 1
+	}
+	if calibration != nil {
+		if ramps != 0 {
+			calibration = calibration.only(ramps)
+		}
+		t.calibration = calibration.Rows
+	}
+	t.config.Cost = t.stream.cost()
+	return t
 }
 
 // parseRamps reads a set of ramps, 0,2,3; nothing is 0.

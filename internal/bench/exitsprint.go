@@ -14,8 +14,8 @@ func (t *trial) preface(w io.Writer) {
 	s := t.stream
 	fmt.Fprintf(w, "%s: %d rows, %d ramps after %s of a run, which add %s of one each; target %g %%\n", s.Name, len(s.Rows), s.Ramps,
 		percents(s.Depth), percents(s.RampCost), 100*t.config.Target)
-	if t.config.Ramps != 0 {
-		fmt.Fprintf(w, "ramps %s, for all\n", setText(t.config.Ramps))
+	if t.given != 0 {
+		fmt.Fprintf(w, "they are %s of the file's\n", setText(t.given))
 	} else {
 		fmt.Fprintf(w, "ramps within %g %% of a run, by each controller's choice; evenly spaced it is %s\n", 100*t.config.Budget,
 			setText(baseline.Evenly(&t.config.Cost, t.config.Budget)))
@@ -41,11 +41,11 @@ func percents(shares []float64) string {
 // printExited prints a table of all, then the segments.
 func printExited(w io.Writer, all []Exited) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "\nin %%:\tcontroller\tmode\tbatch\tagreement\tfrom\tto\tworst %d\tbelow\tmean saved\tmedian\tp95\tcompute\taudits\tof rows\toverhead p95\tworst\trecover\t\n", all[0].Window)
+	fmt.Fprintf(t, "\nin %%:\tcontroller\tmode\tbatch\tagreement\tfrom\tto\tworst %d\tbelow\tmean saved\tmedian\tp95\tcompute\taudits\tof exits\toverhead p95\tworst\trecover\t\n", all[0].Window)
 	for _, e := range all {
 		fmt.Fprintf(t, "\t%s\t%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%d\t\n", e.Controller, e.Mode, e.Batch,
 			100*e.Agreement, 100*e.Low95, 100*e.High95, 100*e.WorstWindow, 100*e.WindowsBelow, 100*e.SavedMean, 100*e.SavedMedian, 100*e.SavedP95,
-			100*e.ComputeSaved, 100*e.AuditShare, 100*e.AuditRows, 100*e.P95Overhead, 100*e.WorstOverhead, e.Recover)
+			100*e.ComputeSaved, 100*e.AuditShare, 100*e.AuditOfExits, 100*e.P95Overhead, 100*e.WorstOverhead, e.Recover)
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -41,10 +41,10 @@ type Exited struct {
 	// row.
 	P95Overhead   float64 `json:"p95_overhead"`
 	WorstOverhead float64 `json:"worst_overhead"`
-	// AuditShare is the share of the exits that ran to the end all the same,
-	// AuditRows that of all rows.
-	AuditShare float64 `json:"audit_share"`
-	AuditRows  float64 `json:"audit_rows"`
+	// AuditShare is the share of all rows that exited and ran to the end all the
+	// same, AuditOfExits that of those that exited.
+	AuditShare   float64 `json:"audit_share"`
+	AuditOfExits float64 `json:"audit_of_exits"`
 	// Recover is the largest Recover of all segments but the first; 0 where there
 	// is one segment alone.
 	Recover  int             `json:"recover_requests"`
@@ -107,9 +107,9 @@ func figures(s *Stream, fates []fate, target float64, window int) Exited {
 	e.SavedMedian, e.SavedP95 = 1-latency[(n+1)/2-1], 1-p95
 	e.P95Overhead, e.WorstOverhead = max(0, p95-1), max(0, latency[n-1]-1)
 	if exits > 0 {
-		e.AuditShare = float64(audits) / float64(exits)
+		e.AuditOfExits = float64(audits) / float64(exits)
 	}
-	e.AuditRows = float64(audits) / float64(n)
+	e.AuditShare = float64(audits) / float64(n)
 	for k, g := range s.Segments {
 		seg := segmentFigures(fates[g.From:s.end(k)], errors[g.From:s.end(k)+1], target, window)
 		seg.Segment = g.Name
@@ -156,7 +156,7 @@ func clopperPearson(k, n int) (low, high float64) {
 func (e *Exited) round() {
 	for _, v := range []*float64{
 		&e.Agreement, &e.Low95, &e.High95, &e.WorstWindow, &e.WindowsBelow, &e.Exits, &e.SavedMean, &e.SavedMedian, &e.SavedP95,
-		&e.ComputeSaved, &e.P95Overhead, &e.WorstOverhead, &e.AuditShare, &e.AuditRows,
+		&e.ComputeSaved, &e.P95Overhead, &e.WorstOverhead, &e.AuditShare, &e.AuditOfExits,
 	} {
 		*v = planner.Round(*v, 6) + 0 // no −0
 	}

@@ -112,6 +112,31 @@ func checkCosts(ramps int, depths, costs []float64) error {
 	return nil
 }
 
+// only is the stream of a model that has no other ramps than those of a set,
+// numbered anew.
+func (s *Stream) only(set uint32) *Stream {
+	c := *s
+	c.Ramps, c.Depth, c.RampCost, c.Rows = 0, nil, nil, make([]earlyexit.Outcome, len(s.Rows))
+	copy(c.Rows, s.Rows)
+	for i := range c.Rows {
+		c.Rows[i].Signals, c.Rows[i].Agree = nil, 0
+	}
+	for r := range s.Ramps {
+		if set>>r&1 == 0 {
+			continue
+		}
+		for i := range c.Rows {
+			c.Rows[i].Agree |= s.Rows[i].Agree >> r & 1 << c.Ramps
+			c.Rows[i].Signals = append(c.Rows[i].Signals, s.Rows[i].Signals[r])
+		}
+		if s.Depth != nil {
+			c.Depth, c.RampCost = append(c.Depth, s.Depth[r]), append(c.RampCost, s.RampCost[r])
+		}
+		c.Ramps++
+	}
+	return &c
+}
+
 // classes is how many classes there are, as far as the rows show; 0 where
 // classes are unknown.
 func (s *Stream) classes() int {
