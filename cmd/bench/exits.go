@@ -26,3 +26,21 @@ func runExits(args []string, stdout, stderr io.Writer) error {
 	}
 	return e.Run(c.output(stdout, stderr))
 }
+
+func runRecord(args []string, stdout, stderr io.Writer) error {
+	c := newCommand("record")
+	var r bench.Recorder
+	c.StringVar(&r.Out, "o", "", "")
+	c.StringVar(&r.Dir, "data", bench.DefaultPictures, "")
+	c.StringVar(&r.Split, "split", "t10k", "")
+	c.StringVar(&r.Images, "images", "", "")
+	c.StringVar(&r.Segments, "segments", bench.DefaultScene, "")
+	c.IntVar(&r.Video, "video", 0, "")
+	c.BoolVar(&r.Shuffle, "shuffle", false, "")
+	c.Uint64Var(&r.Seed, "seed", 1, "")
+	c.StringVar(&r.Model, "model", "fashion", "")
+	if done, err := c.parse(args, stdout, stderr); done {
+		return err
+	}
+	return r.Run(c.output(stdout, stderr))
+}

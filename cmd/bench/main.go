@@ -107,6 +107,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return runSuite(args[1:], stdout, stderr)
 	case "exits":
 		return runExits(args[1:], stdout, stderr)
+	case "record":
+		return runRecord(args[1:], stdout, stderr)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(stdout, usage)
 		return nil
