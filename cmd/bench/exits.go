@@ -21,6 +21,7 @@ func runExits(args []string, stdout, stderr io.Writer) error {
 	c.IntVar(&e.Batch, "batch", 1, "")
 	c.IntVar(&e.Window, "window", 1000, "")
 	c.Uint64Var(&e.Seed, "seed", 1, "")
+	c.BoolVar(&e.Sensitivity, "sensitivity", false, "")
 	if done, err := c.parse(args, stdout, stderr); done {
 		return err
 	}

@@ -2,13 +2,16 @@ package bench
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"motley/internal/earlyexit"
 	"motley/internal/earlyexit/baseline"
+	"motley/internal/planner"
 )
 
 // Exits is the command `bench exits`: controllers of early exit on a recording.
@@ -25,7 +28,9 @@ type Exits struct {
 	Batch            int     // rows
 	Window           int     // rows
 	Seed             uint64
-	Sensitivity      bool
+	// Sensitivity adds the router's controller with each of its parameters halved
+	// and doubled.
+	Sensitivity bool
 }
 
 // arm is a controller in a mode, as it is compared.
@@ -33,8 +38,10 @@ type arm struct {
 	name string
 	mode earlyexit.Mode
 	// batch is what the arm is run with; 0: as the command says.
-	batch int
-	build func(t *trial) (earlyexit.Controller, error)
+	batch  int
+	seed   uint64 // is added to the command's
+	change string // what was changed about it; empty: nothing
+	build  func(t *trial) (earlyexit.Controller, error)
 }
 
 // trial is what controllers are built for.
@@ -237,12 +244,10 @@ func (c *Exits) Run(out Output) error {
 	if err != nil {
 		return err
 	}
-	results := make([]Exited, len(chosen))
-	err = parallel(len(chosen), func(i int) (err error) {
-		results[i], err = t.run(chosen[i], c.Window, c.Seed)
-		out.Progress.Say("%s in mode %s done", chosen[i].name, chosen[i].mode)
-		return err
-	})
+	if c.Sensitivity {
+		chosen = sensitive(chosen)
+	}
+	results, err := t.runAll(chosen, c.Window, c.Seed, out.Progress)
 	if err != nil {
 		return err
 	}
@@ -253,18 +258,37 @@ func (c *Exits) Run(out Output) error {
 	return printExited(out.Stdout, results)
 }
 
+// runAll replays the stream with every arm.
+func (t *trial) runAll(chosen []arm, window int, seed uint64, progress *Progress) ([]Exited, error) {
+	results := make([]Exited, len(chosen))
+	var done atomic.Int64
+	err := parallel(len(chosen), func(i int) (err error) {
+		results[i], err = t.run(chosen[i], window, seed)
+		progress.Say("%s: %s in mode %s done (%d of %d)", t.stream.Name, chosen[i].name, chosen[i].mode, done.Add(1), len(chosen))
+		return err
+	})
+	return results, err
+}
+
 // run replays the stream with an arm.
 func (t *trial) run(a arm, window int, seed uint64) (Exited, error) {
 	own := *t
 	if a.batch > 0 {
 		own.batch = a.batch
 	}
+	seed += a.seed
 	controller, err := a.build(&own)
 	if err != nil {
 		return Exited{}, err
 	}
 	e := figures(t.stream, replay(controller, t.stream, a.mode, own.batch, seed), t.config.Target, window)
-	e.Controller, e.Mode, e.Batch = a.name, a.mode.String(), own.batch
+	e.Controller, e.Mode, e.Batch, e.Seed, e.Change = a.name, a.mode.String(), own.batch, seed, a.change
+	report := controller.Report()
+	e.Alarms = report.Alarms
+	if bound := planner.Round(report.Bound, 3); !math.IsNaN(bound) {
+		certified := planner.Round(report.Certified, 6)
+		e.Bound, e.Certified = &bound, &certified
+	}
 	return e, nil
 }
 

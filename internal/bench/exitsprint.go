@@ -43,7 +43,7 @@ func printExited(w io.Writer, all []Exited) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "\nin %%:\tcontroller\tmode\tbatch\tagreement\tfrom\tto\tworst %d\tbelow\tmean saved\tmedian\tp95\tcompute\taudits\tof exits\toverhead p95\tworst\trecover\t\n", all[0].Window)
 	for _, e := range all {
-		fmt.Fprintf(t, "\t%s\t%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%d\t\n", e.Controller, e.Mode, e.Batch,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%d\t\n", e.Change, e.Controller, e.Mode, e.Batch,
 			100*e.Agreement, 100*e.Low95, 100*e.High95, 100*e.WorstWindow, 100*e.WindowsBelow, 100*e.SavedMean, 100*e.SavedMedian, 100*e.SavedP95,
 			100*e.ComputeSaved, 100*e.AuditShare, 100*e.AuditOfExits, 100*e.P95Overhead, 100*e.WorstOverhead, e.Recover)
 	}
@@ -51,13 +51,13 @@ func printExited(w io.Writer, all []Exited) error {
 		return err
 	}
 	t = tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "\nagreement, mean saved in %, rows to recover:\tcontroller\tmode\t")
+	fmt.Fprint(t, "\nagreement, mean saved in %, rows to recover:\tcontroller\tmode\tbatch\t")
 	for _, g := range all[0].Segments {
 		fmt.Fprintf(t, "%s (%d)\t", g.Segment, g.Rows)
 	}
 	fmt.Fprintln(t)
 	for _, e := range all {
-		fmt.Fprintf(t, "\t%s\t%s\t", e.Controller, e.Mode)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t", e.Change, e.Controller, e.Mode, e.Batch)
 		for _, g := range e.Segments {
 			fmt.Fprintf(t, "%.2f, %.1f, %d\t", 100*g.Agreement, 100*g.SavedMean, g.Recover)
 		}

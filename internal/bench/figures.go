@@ -12,12 +12,14 @@ import (
 // Exited is what a controller made of a stream. Shares are fractions of 1;
 // latency and compute are relative to a run without ramps.
 type Exited struct {
-	Stream     string  `json:"stream"`
-	Controller string  `json:"controller"`
-	Mode       string  `json:"mode"`
-	Target     float64 `json:"target"`
-	Rows       int     `json:"rows"`
-	Batch      int     `json:"batch"`
+	Stream     string `json:"stream"`
+	Controller string `json:"controller"`
+	// Change is what was changed about the controller; empty: nothing.
+	Change string  `json:"change,omitempty"`
+	Mode   string  `json:"mode"`
+	Target float64 `json:"target"`
+	Rows   int     `json:"rows"`
+	Batch  int     `json:"batch"`
 	// Agreement is the share of answers that are the full model's; Low95 and High95
 	// are Clopper and Pearson's bounds, one-sided, 95 % each.
 	Agreement float64 `json:"agreement"`
@@ -45,6 +47,13 @@ type Exited struct {
 	// same, AuditOfExits that of those that exited.
 	AuditShare   float64 `json:"audit_share"`
 	AuditOfExits float64 `json:"audit_of_exits"`
+	// Disagreed counts the answers that were not the full model's; Bound is what the
+	// controller promised at the end to keep its count of them under, Certified the
+	// share of disagreement that it had proven. Null where it does no such thing.
+	Disagreed int      `json:"disagreed"`
+	Bound     *float64 `json:"bound"`
+	Certified *float64 `json:"certified"`
+	Alarms    uint64   `json:"alarms"` // changes that the controller noticed
 	// Recover is the largest Recover of all segments but the first; 0 where there
 	// is one segment alone.
 	Recover  int             `json:"recover_requests"`
@@ -87,6 +96,7 @@ func figures(s *Stream, fates []fate, target float64, window int) Exited {
 		e.ComputeSaved += 1 - f.compute
 	}
 	wrong := errors[n]
+	e.Disagreed = wrong
 	e.Agreement = 1 - float64(wrong)/float64(n)
 	e.Low95, e.High95 = clopperPearson(n-wrong, n)
 	worst, below := 0, 0

@@ -1,0 +1,233 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"motley/internal/earlyexit/baseline"
+)
+
+// ExitSuite is the command `bench suite exits`: every controller of early exit
+// on every stream there is, and whether the router's own does what it must. The
+// streams: the recording of a residual MLP that comes with the data; three of
+// the built-in model, made on the fly with fixed seeds: shuffled, as a video, and
+// one on which all ramps become wrong without a sign of it. Nothing about a
+// controller differs from stream to stream.
+type ExitSuite struct {
+	Dir         string // of the data, with early_exit/; empty: without
+	Fashion     string // the folder of Fashion-MNIST
+	Quick       bool   // shorter streams
+	Sensitivity bool   // every parameter halved and doubled as well
+	Plot        string // an SVG or PNG file to draw; empty: none
+}
+
+const (
+	exitTarget  = 0.99
+	exitBudget  = 0.02
+	exitWindow  = 1000
+	exitSeed    = 1
+	hostileName = "hostile"
+)
+
+// mlpCost are the costs of the network that the given streams are of, in
+// multiply-adds: 784 inputs, eight layers 256 wide, ten classes, a ramp after
+// each layer but the last.
+func mlpCost(ramps int) (depths, costs []float64) {
+	const first, layer, out = 784 * 256, 256 * 256, 256 * 10
+	whole := float64(first + ramps*layer + out)
+	for r := range ramps {
+		depths = append(depths, float64(first+r*layer)/whole)
+		costs = append(costs, out/whole)
+	}
+	return depths, costs
+}
+
+// Run carries the command out.
+func (c *ExitSuite) Run(out Output) error {
+	if c.Plot != "" {
+		if err := checkPlot(c.Plot); err != nil {
+			return err
+		}
+	}
+	trials, missing, err := c.trials(out.Progress)
+	if err != nil {
+		return err
+	}
+	if len(trials) == 0 {
+		return fmt.Errorf("there is no stream to run: %w", errors.Join(missing...))
+	}
+	var all []Exited
+	by := make([][]Exited, len(trials))
+	for i, t := range trials {
+		chosen := c.arms(t)
+		if by[i], err = t.runAll(chosen, exitWindow, exitSeed, out.Progress); err != nil {
+			return fmt.Errorf("%s: %w", t.stream.Name, err)
+		}
+		all = append(all, by[i]...)
+	}
+	var varied []Exited
+	if c.Sensitivity {
+		for _, t := range trials {
+			some, err := t.runAll(sensitive(arms()), exitWindow, exitSeed, out.Progress)
+			if err != nil {
+				return fmt.Errorf("%s: %w", t.stream.Name, err)
+			}
+			varied = append(varied, some...)
+		}
+	}
+	var checks []criterion
+	for _, rows := range by {
+		checks = append(checks, criteria(rows)...)
+	}
+	if out.JSON {
+		err = writeJSON(out.Stdout, append(all, varied...))
+	} else {
+		err = c.print(out.Stdout, trials, by, varied, checks, missing)
+	}
+	if err == nil && c.Plot != "" {
+		err = plotExited(c.Plot, all)
+	}
+	if err != nil {
+		return err
+	}
+	return failed(checks)
+}
+
+// seeds is how often the router's controller is run, with different chances of
+// audits: what must hold must hold of the mean.
+func (c *ExitSuite) seeds() int {
+	if c.Quick {
+		return 2
+	}
+	return 5
+}
+
+// arms are all there are, Apparate's released code in larger batches as well, the
+// router's controller with several seeds.
+func (c *ExitSuite) arms(t *trial) []arm {
+	var all []arm
+	for _, a := range arms() {
+		if a.name == "static" && t.calibration == nil {
+			continue
+		}
+		all = append(all, a)
+		if a.name == "apparate-code" {
+			for _, n := range []int{4, 16} {
+				b := a
+				b.batch = n
+				all = append(all, b)
+			}
+		}
+		if a.name == ours {
+			for n := range c.seeds() - 1 {
+				b := a
+				b.seed = uint64(n + 1)
+				all = append(all, b)
+			}
+		}
+	}
+	return all
+}
+
+// trials are the streams that can be had, and what those want that cannot.
+func (c *ExitSuite) trials(progress *Progress) (all []*trial, missing []error, err error) {
+	given, err := c.given()
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			return nil, nil, err
+		}
+		missing = append(missing, fmt.Errorf("the given recording of an MLP wants -data: %w", err))
+	} else {
+		all = append(all, given)
+	}
+	if _, err := os.Stat(filepath.Join(c.Fashion, "t10k-images-idx3-ubyte.gz")); err != nil {
+		return all, append(missing, fmt.Errorf("streams of the built-in model want Fashion-MNIST, -fashion (Debian package dataset-fashion-mnist): %w", err)), nil
+	}
+	made, err := c.made(progress)
+	return append(all, made...), missing, err
+}
+
+func (c *ExitSuite) given() (*trial, error) {
+	if c.Dir == "" {
+		return nil, fmt.Errorf("no folder is given: %w", os.ErrNotExist)
+	}
+	dir := filepath.Join(c.Dir, "early_exit")
+	s, err := loadStream(filepath.Join(dir, "fashion_mnist_multiexit_stream_8000.csv.gz"))
+	if err != nil {
+		return nil, err
+	}
+	s.Name = "mlp"
+	calibration, err := loadStream(filepath.Join(dir, "fashion_mnist_multiexit_bootstrap.csv.gz"))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.setCosts(mlpCost(s.Ramps)); err != nil {
+		return nil, err
+	}
+	return newTrial(s, calibration, 0, baseline.Config{Target: exitTarget, Budget: exitBudget}), nil
+}
+
+// Pictures 0 to 1999 of the test set are for calibration, the others for the
+// streams: the ramps were trained on the training set, where they agree more.
+const calibrationPictures, streamPictures = "0..1999", "2000..9999"
+
+// made records the streams of the built-in model.
+func (c *ExitSuite) made(progress *Progress) ([]*trial, error) {
+	scene, calm := DefaultScene, "clean:15000"
+	if c.Quick {
+		scene = "clean:1500,noise=0.25:1500,brightness=0.5:1500,shift=2:1500,clean:1500,ramp=0..0.35:2500"
+		calm = "clean:6000"
+	}
+	record := func(r Recorder) (*Stream, error) {
+		r.Dir, r.Split, r.Model, r.Shuffle = c.Fashion, "t10k", "fashion", true
+		s, err := r.record(progress)
+		if err != nil {
+			return nil, err
+		}
+		return s, s.setCosts(nil, nil)
+	}
+	calibration, err := record(Recorder{Segments: "clean:2000", Images: calibrationPictures, Seed: 1})
+	if err != nil {
+		return nil, err
+	}
+	var trials []*trial
+	for _, r := range []Recorder{
+		{Out: "shuffled", Segments: scene, Images: streamPictures, Seed: 1},
+		{Out: "video", Segments: scene, Images: streamPictures, Seed: 2, Video: 30},
+		{Out: hostileName, Segments: calm, Images: streamPictures, Seed: 3},
+	} {
+		s, err := record(r)
+		if err != nil {
+			return nil, err
+		}
+		if r.Out == hostileName {
+			s = s.hostile(len(s.Rows)/3, len(s.Rows)/3+len(s.Rows)/5)
+			s.Name = hostileName
+		}
+		trials = append(trials, newTrial(s, calibration, 0, baseline.Config{Target: exitTarget, Budget: exitBudget}))
+	}
+	return trials, nil
+}
+
+func (c *ExitSuite) print(w io.Writer, trials []*trial, by [][]Exited, varied []Exited, checks []criterion, missing []error) error {
+	fmt.Fprintf(w, "Controllers of early exit, target %g %%, ramps within %g %% of a run, windows of %d rows.\n", 100*exitTarget, 100*exitBudget, exitWindow)
+	for _, err := range missing {
+		fmt.Fprintf(w, "NOT RUN: %v.\n", err)
+	}
+	for i, t := range trials {
+		fmt.Fprintln(w)
+		t.preface(w)
+		if err := printExited(w, by[i]); err != nil {
+			return err
+		}
+	}
+	if len(varied) > 0 {
+		if err := printSensitivity(w, varied); err != nil {
+			return err
+		}
+	}
+	return printCriteria(w, checks)
+}
