@@ -20,6 +20,7 @@ type Exited struct {
 	Target float64 `json:"target"`
 	Rows   int     `json:"rows"`
 	Batch  int     `json:"batch"`
+	Seed   uint64  `json:"seed"` // of the chance that draws audits
 	// Agreement is the share of answers that are the full model's; Low95 and High95
 	// are Clopper and Pearson's bounds, one-sided, 95 % each.
 	Agreement float64 `json:"agreement"`
