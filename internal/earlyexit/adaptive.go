@@ -33,7 +33,7 @@ type Adaptive struct {
 
 	sets    []uint32 // by cost: the active ramps
 	kept    kept
-	turn    int // the cost whose set is chosen next
+	turn    int    // the cost whose set is chosen next
 	pending uint64 // rows decided about and not learned of
 	most    uint64 // of those, at most, when one exited
 }
@@ -48,6 +48,10 @@ type ramp struct {
 	recent  float64 // share of the last few rows that disagreed
 	saved   float64 // share of a whole run that leaving here saves
 }
+
+// coldRows is for how long a controller that knows nothing is as careful as
+// after an alarm.
+const coldRows = 256
 
 // New returns a controller that knows nothing yet.
 func New(c Config) (*Adaptive, error) {
@@ -67,6 +71,7 @@ func New(c Config) (*Adaptive, error) {
 		a.sets[i] = spread(c.Ramps, func(s uint32) bool { return a.allowed(s, i) })
 	}
 	a.weigh()
+	a.safe.begin(coldRows)
 	return a, nil
 }
 

@@ -29,9 +29,9 @@ type Config struct {
 	Recent float64 // rows over which the mix of rows is averaged; default 200
 
 	// Models.
-	Walk   float64 // variance by which a model's weights walk in a row; default 0.0001
-	Memory float64 // rows after which a recalibration has forgotten all but 1/e; default 3000
-	Prior  float64 // rows for which the model itself counts in each bin of its recalibration; default 10
+	Walk   float64 // variance by which a model's weights walk in a row; default 0.0002
+	Memory float64 // rows after which a recalibration has forgotten all but 1/e; default 800
+	Prior  float64 // rows for which the model itself counts in each bin of its recalibration; default 20
 
 	// Mode compute.
 	Audits     float64 // the share of rows that exit and are run to the end all the same; default 0.095
@@ -39,7 +39,8 @@ type Config struct {
 
 	// Changes.
 	AlarmRows float64 // rows between two false alarms, at the least, as long as nothing changes; default 200,000
-	SafeRows  int     // rows that are run to the end after an alarm before exits are allowed again; default 64
+	Jolt      float64 // variance that an alarm adds to a model's weights; default 0.1
+	SafeRows  int     // rows that are run to the end after an alarm before exits are allowed again; default 100
 
 	// Ramp sets.
 	Explore    float64 // the share of batches that evaluate all ramps; default 0.03
@@ -53,8 +54,8 @@ func (c *Config) complete() error {
 		d float64
 	}{
 		{&c.Target, 0.99}, {&c.Budget, 0.02}, {&c.Spend, 0.8}, {&c.Gain, 0.1}, {&c.Pace, 0.3}, {&c.Tight, 0.12},
-		{&c.Recent, 200}, {&c.Walk, 1e-4}, {&c.Memory, 3000}, {&c.Prior, 10}, {&c.Audits, 0.095}, {&c.AuditLeast, 0.04},
-		{&c.AlarmRows, 200_000}, {&c.Explore, 0.03},
+		{&c.Recent, 200}, {&c.Walk, 2e-4}, {&c.Memory, 800}, {&c.Prior, 20}, {&c.Audits, 0.095}, {&c.AuditLeast, 0.04},
+		{&c.AlarmRows, 200_000}, {&c.Jolt, 0.1}, {&c.Explore, 0.03},
 	} {
 		if *d.v == 0 {
 			*d.v = d.d
@@ -63,7 +64,7 @@ func (c *Config) complete() error {
 	for _, d := range []struct {
 		v *int
 		d int
-	}{{&c.Window, 1000}, {&c.SafeRows, 64}, {&c.Reconsider, 512}} {
+	}{{&c.Window, 1000}, {&c.SafeRows, 100}, {&c.Reconsider, 512}} {
 		if *d.v == 0 {
 			*d.v = d.d
 		}
@@ -84,6 +85,7 @@ func (c *Config) complete() error {
 		{"pace", c.Pace, 0.01, 1}, {"tight", c.Tight, 1e-6, 1}, {"recent", c.Recent, 10, 1e6}, {"walk", c.Walk, 1e-9, 0.1},
 		{"memory", c.Memory, 50, 1e7}, {"prior", c.Prior, 0.1, 1e5}, {"audits", c.Audits, 1e-3, 1},
 		{"audit_least", c.AuditLeast, 1e-3, 1}, {"alarm_rows", c.AlarmRows, 100, 1e12},
+		{"jolt", c.Jolt, 1e-9, 2},
 		{"safe_rows", float64(c.SafeRows), 1, 1e6}, {"explore", c.Explore, 1e-4, 1}, {"reconsider", float64(c.Reconsider), 16, 1e9},
 	} {
 		if !(b.v >= b.low && b.v <= b.top) {

@@ -10,6 +10,9 @@ import (
 // bias where they are right, and spares them jumps.
 const weightMost = 5
 
+// varianceMost bounds how uncertain a model's weight becomes.
+const varianceMost = 2
+
 // view is what the models say of a row at the ramps that it was seen at.
 type view struct {
 	x                          [MaxRamps]vector
@@ -71,6 +74,15 @@ func (a *Adaptive) Learn(o *Outcome) {
 	}
 }
 
+// alarm answers a change: carefully, and ready to learn.
+func (a *Adaptive) alarm() {
+	a.account.alarms++
+	a.safe.begin(a.cfg.SafeRows)
+	for r := range a.ramps {
+		a.ramps[r].model.loosen(a.cfg.Jolt, varianceMost)
+	}
+}
+
 // Warm learns from rows of a calibration file: the models, not where control
 // stands.
 func (a *Adaptive) Warm(rows []Outcome) error {
@@ -100,8 +112,7 @@ func (a *Adaptive) observe(o *Outcome, v *view, ran bool) {
 	}
 	a.mix.learn(v.scores[:len(a.ramps)], v.risks[:], v.seen, o.Exit, weight, a.cfg.Recent)
 	if first := a.first(o.Signals); first >= 0 && a.changes.learn(confidenceOdds(o.Signals[first].Confidence), a.cfg.AlarmRows) {
-		a.account.alarms++
-		a.safe.begin(a.cfg.SafeRows)
+		a.alarm()
 	}
 	if !ran {
 		if o.Exit >= 0 {
@@ -123,7 +134,7 @@ func (a *Adaptive) observe(o *Outcome, v *view, ran bool) {
 		if p.all.n == 0 || p.curve.due() {
 			p.curve.refresh(a.cfg.Prior)
 		}
-		p.model.learn(&v.x[r], y, weight, a.cfg.Walk, 2)
+		p.model.learn(&v.x[r], y, weight, a.cfg.Walk, varianceMost)
 		if c := o.Signals[r].Class; c >= 0 {
 			p.classes[c%classSlots].learn(y, weight, 300)
 		}
@@ -154,8 +165,18 @@ func (a *Adaptive) learnClasses(o *Outcome) {
 	step(o.Signals[o.Exit].Class, 1/o.Audit)
 }
 
+// auditedSpend is how much less is planned where only audits tell what was
+// lost: control holds the rate less closely, so more is left to chance.
+const auditedSpend = 0.8
+
 // planned is the share of rows that are planned to disagree.
-func (a *Adaptive) planned() float64 { return a.cfg.Spend * (1 - a.cfg.Target) }
+func (a *Adaptive) planned() float64 {
+	planned := a.cfg.Spend * (1 - a.cfg.Target)
+	if a.cfg.Mode == Compute {
+		planned *= auditedSpend
+	}
+	return planned
+}
 
 // lossMost bounds the estimate of a loss.
 func (a *Adaptive) lossMost() float64 {

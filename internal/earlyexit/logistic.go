@@ -70,3 +70,11 @@ func (m *logistic) learn(x *vector, y, weight, walk, most float64) {
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
 func logit(p float64) float64 { return math.Log(p / (1 - p)) }
+
+// loosen makes every weight less certain, by the given variance, but no less
+// certain than most.
+func (m *logistic) loosen(variance, most float64) {
+	for i := range m.p {
+		m.p[i][i] = max(m.p[i][i], min(most, m.p[i][i]+variance))
+	}
+}
