@@ -278,8 +278,8 @@ func (p *streamParser) field(o *earlyexit.Outcome, c column, text string) error 
 		}
 		p.last = n
 	case "segment":
-		if text == "" || len(text) > 100 {
-			return errors.New("must be a name of 1 to 100 bytes")
+		if text == "" || len(text) > 100 || strings.ContainsAny(text, ",\"\r\n") {
+			return errors.New("must be a name of 1 to 100 bytes, without commas, quotes and line ends")
 		}
 		p.segment = strings.Clone(text) // the record's memory is used again
 	case "label", "final_pred", "pred":

@@ -13,8 +13,11 @@ import (
 // nothing is known for are left out; numbers are as precise as float32.
 func (s *Stream) write(w io.Writer) error {
 	out := bufio.NewWriter(w)
-	if s.Depth != nil || s.RampCost != nil {
-		fmt.Fprintf(out, "# depths=%s ramp_cost=%s\n", numbers(s.Depth), numbers(s.RampCost))
+	if s.Depth != nil {
+		fmt.Fprintf(out, "# depths=%s\n", numbers(s.Depth))
+	}
+	if s.RampCost != nil {
+		fmt.Fprintf(out, "# ramp_cost=%s\n", numbers(s.RampCost))
 	}
 	known := s.known()
 	var line []byte
