@@ -72,7 +72,7 @@ func (a *Adaptive) Report() Report {
 	r := Report{
 		Mode: a.cfg.Mode, Target: a.cfg.Target, Tau: a.tau, Safe: a.safe.left > 0, Alarms: c.alarms,
 		Seen: c.seen, Exited: c.exited, Audited: c.audited, Lost: c.lost, Disagreed: c.disagreed,
-		Bound:     a.planned()*float64(c.seen) - lowest/a.gain() + a.lossMost() + float64(a.most),
+		Bound:     a.planned()*float64(c.seen) - lowest/a.gain() + a.lossMost()*float64(max(1, a.most)),
 		Agreement: 1, Low95: c.low95(), Certified: a.proof.proven(),
 		Ramps: append([]RampReport(nil), c.ramps...), Classes: append([]ClassReport(nil), c.classes[:c.top]...),
 	}

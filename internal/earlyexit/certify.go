@@ -40,17 +40,31 @@ const (
 	bravest = 0.8
 )
 
+// priorRows is for how many rows the bets take half of a share to be lost
+// before any is seen.
+const priorRows = 100
+
 func (c *certificate) learn(loss, most float64) {
-	p := max(0, (c.k+0.5*certifyLow*100)/(c.n+100))
 	for i := range c.capital {
-		e := certifyShares[i]
-		if p >= e {
-			continue // no bet
-		}
-		// A loss has variance of about p·most.
-		b := min(kelly*(e-p)/(p*most+(e-p)*(e-p)), bravest/(most-e))
-		c.capital[i] = min(log20+math.Ln10, c.capital[i]+math.Log1p(b*(e-loss)))
+		c.bet(i, loss, most)
 	}
+	c.note(loss)
+}
+
+// bet plays a row against the i-th share.
+func (c *certificate) bet(i int, loss, most float64) {
+	e := certifyShares[i]
+	p := max(0, (c.k+e/2*priorRows)/(c.n+priorRows))
+	if p >= e {
+		return
+	}
+	// A loss has variance of about p·most.
+	b := min(kelly*(e-p)/(p*most+(e-p)*(e-p)), bravest/(most-e))
+	c.capital[i] = min(log20+math.Ln10, c.capital[i]+math.Log1p(b*(e-loss)))
+}
+
+// note takes a row in for the bets to come.
+func (c *certificate) note(loss float64) {
 	c.n = c.n*(1-1./4000) + 1
 	c.k = c.k*(1-1./4000) + loss
 }

@@ -331,4 +331,3 @@ func TestMadeUp(t *testing.T) {
 		}
 	}
 }
-
