@@ -22,6 +22,30 @@ type ExitSuite struct {
 	Quick       bool   // shorter streams
 	Sensitivity bool   // every parameter halved and doubled as well
 	Plot        string // an SVG or PNG file to draw; empty: none
+
+	tiny exitScale // of tests; zero = as Quick says
+}
+
+// exitScale is how much is recorded and run.
+type exitScale struct {
+	scene, calm, calibration string // segments
+	// Pictures for calibration and those for the streams are different ones of the
+	// test set: the ramps were trained on the training set, where they agree more.
+	calibrationPictures, streamPictures string
+	// seeds is how often the router's controller is run, with different chances of
+	// audits: what must hold must hold of the mean.
+	seeds int
+}
+
+func (c *ExitSuite) scale() exitScale {
+	k := exitScale{DefaultScene, "clean:15000", "clean:2000", "0..1999", "2000..9999", 5}
+	switch {
+	case c.tiny != exitScale{}:
+		return c.tiny
+	case c.Quick:
+		k.scene, k.calm, k.seeds = "clean:1500,noise=0.25:1500,brightness=0.5:1500,shift=2:1500,clean:1500,ramp=0..0.35:2500", "clean:6000", 2
+	}
+	return k
 }
 
 const (
@@ -57,7 +81,7 @@ func (c *ExitSuite) Run(out Output) error {
 		return err
 	}
 	if len(trials) == 0 {
-		return fmt.Errorf("there is no stream to run: %w", errors.Join(missing...))
+		return fmt.Errorf("there is no stream to run: %w; %w", missing[0], missing[1])
 	}
 	var all []Exited
 	by := make([][]Exited, len(trials))
@@ -96,15 +120,6 @@ func (c *ExitSuite) Run(out Output) error {
 	return failed(checks)
 }
 
-// seeds is how often the router's controller is run, with different chances of
-// audits: what must hold must hold of the mean.
-func (c *ExitSuite) seeds() int {
-	if c.Quick {
-		return 2
-	}
-	return 5
-}
-
 // arms are all there are, Apparate's released code in larger batches as well, the
 // router's controller with several seeds.
 func (c *ExitSuite) arms(t *trial) []arm {
@@ -122,7 +137,7 @@ func (c *ExitSuite) arms(t *trial) []arm {
 			}
 		}
 		if a.name == ours {
-			for n := range c.seeds() - 1 {
+			for n := range c.scale().seeds - 1 {
 				b := a
 				b.seed = uint64(n + 1)
 				all = append(all, b)
@@ -170,17 +185,9 @@ func (c *ExitSuite) given() (*trial, error) {
 	return newTrial(s, calibration, 0, baseline.Config{Target: exitTarget, Budget: exitBudget}), nil
 }
 
-// Pictures 0 to 1999 of the test set are for calibration, the others for the
-// streams: the ramps were trained on the training set, where they agree more.
-const calibrationPictures, streamPictures = "0..1999", "2000..9999"
-
 // made records the streams of the built-in model.
 func (c *ExitSuite) made(progress *Progress) ([]*trial, error) {
-	scene, calm := DefaultScene, "clean:15000"
-	if c.Quick {
-		scene = "clean:1500,noise=0.25:1500,brightness=0.5:1500,shift=2:1500,clean:1500,ramp=0..0.35:2500"
-		calm = "clean:6000"
-	}
+	k := c.scale()
 	record := func(r Recorder) (*Stream, error) {
 		r.Dir, r.Split, r.Model, r.Shuffle = c.Fashion, "t10k", "fashion", true
 		s, err := r.record(progress)
@@ -189,15 +196,15 @@ func (c *ExitSuite) made(progress *Progress) ([]*trial, error) {
 		}
 		return s, s.setCosts(nil, nil)
 	}
-	calibration, err := record(Recorder{Segments: "clean:2000", Images: calibrationPictures, Seed: 1})
+	calibration, err := record(Recorder{Segments: k.calibration, Images: k.calibrationPictures, Seed: 1})
 	if err != nil {
 		return nil, err
 	}
 	var trials []*trial
 	for _, r := range []Recorder{
-		{Out: "shuffled", Segments: scene, Images: streamPictures, Seed: 1},
-		{Out: "video", Segments: scene, Images: streamPictures, Seed: 2, Video: 30},
-		{Out: hostileName, Segments: calm, Images: streamPictures, Seed: 3},
+		{Out: "shuffled", Segments: k.scene, Images: k.streamPictures, Seed: 1},
+		{Out: "video", Segments: k.scene, Images: k.streamPictures, Seed: 2, Video: 30},
+		{Out: hostileName, Segments: k.calm, Images: k.streamPictures, Seed: 3},
 	} {
 		s, err := record(r)
 		if err != nil {
