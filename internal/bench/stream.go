@@ -2,7 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"math"
 
 	"motley/internal/earlyexit"
 )
@@ -172,5 +171,3 @@ func (s *Stream) hostile(from, to int) *Stream {
 	}
 	return &h
 }
-
-var nan32 = float32(math.NaN())
