@@ -7,21 +7,21 @@ import "math"
 // that many audits can (Neyman's allocation), and so more of them near the
 // threshold.
 type auditor struct {
-	tokens float64 // rows that may be audited, had there been no chance
+	tokens float64 // rows that could be audited beyond the chances given so far
 }
 
 const (
-	auditTokens = 40  // bounds the tokens either way
-	auditUsual  = 1.0 // chance over √(p(1−p)) where the tokens are even
+	tokensMost = 40   // bounds the tokens either way
+	tokensFold = 13.3 // tokens that make the chance e times as large
 )
 
 func (u *auditor) chance(risk, least float64) float64 {
-	q := auditUsual * math.Sqrt(risk*(1-risk)) * math.Exp(u.tokens/(auditTokens/3.))
+	q := math.Sqrt(risk*(1-risk)) * math.Exp(u.tokens/tokensFold)
 	return max(least, min(1, q))
 }
 
 // spend counts the chance of an exit that could stop.
-func (u *auditor) spend(q float64) { u.tokens = max(-auditTokens, u.tokens-q) }
+func (u *auditor) spend(q float64) { u.tokens = max(-tokensMost, u.tokens-q) }
 
 // earn counts a row.
-func (u *auditor) earn(share float64) { u.tokens = min(auditTokens, u.tokens+share) }
+func (u *auditor) earn(share float64) { u.tokens = min(tokensMost, u.tokens+share) }

@@ -3,6 +3,7 @@ package earlyexit
 import (
 	"fmt"
 	"math"
+	"math/bits"
 )
 
 // weightMost bounds what an audited row counts for in the models. Whether a row
@@ -100,6 +101,9 @@ func (a *Adaptive) Warm(rows []Outcome) error {
 	for range a.sets {
 		a.reconsider()
 	}
+	for r := range a.ramps {
+		a.ramps[r].model.loosen(a.cfg.Jolt, varianceMost)
+	}
 	a.safe, a.near, a.answer = safety{}, neighbours{}, -1
 	return nil
 }
@@ -111,7 +115,7 @@ func (a *Adaptive) observe(o *Outcome, v *view, ran bool) {
 		weight = min(weightMost, 1/o.Audit)
 	}
 	a.mix.learn(v.scores[:len(a.ramps)], v.risks[:], v.seen, o.Exit, weight, a.cfg.Recent)
-	if first := a.first(o.Signals); first >= 0 && a.changes.learn(confidenceOdds(o.Signals[first].Confidence), a.cfg.AlarmRows) {
+	if lead := a.lead(); o.Signals[lead].Seen() && a.changes.learn(confidenceOdds(o.Signals[lead].Confidence), a.cfg.AlarmRows) {
 		a.alarm()
 	}
 	if !ran {
@@ -229,7 +233,15 @@ func (a *Adaptive) reconsider() {
 		near, v = far, w
 	}
 	if v > now+better {
+		lead := a.lead()
 		a.sets[i] = near
 		a.weigh()
+		if a.lead() != lead {
+			a.changes = alarm{} // another ramp's confidences are distributed differently
+		}
 	}
 }
+
+// lead is the ramp whose confidences are watched for a change: the first that
+// every single row is seen at.
+func (a *Adaptive) lead() int { return bits.TrailingZeros32(a.sets[0] | 1<<(len(a.ramps)-1)) }
