@@ -123,11 +123,11 @@ func (a *Adaptive) Active(n int, chance float64) uint32 {
 
 // risk estimates the chance that ramp r's answer is not the full model's.
 // model are the log-odds before recalibration, odds those after it.
-func (a *Adaptive) risk(signals []Signal, r int, x *vector) (model, odds, risk float64) {
-	a.features(signals, r, x)
+func (a *Adaptive) risk(signals []Signal, r int, x *vector) (model, odds, risk, near float64) {
+	near = a.features(signals, r, x)
 	model = a.ramps[r].model.logOdds(x)
 	risk = a.ramps[r].curve.risk(model)
-	return model, logit(risk), risk
+	return model, logit(risk), risk, near
 }
 
 // Decide implements Controller.
@@ -140,7 +140,7 @@ func (a *Adaptive) Decide(row *Row, r int) Verdict {
 		return v
 	}
 	var x vector
-	_, odds, risk := a.risk(row.Signals, r, &x)
+	_, odds, risk, near := a.risk(row.Signals, r, &x)
 	tau := a.tau
 	if c := row.Signals[r].Class; c >= 0 && a.cfg.ClassTarget > 0 {
 		tau *= math.Exp(min(0, a.classes[c%classSlots]))
@@ -154,7 +154,7 @@ func (a *Adaptive) Decide(row *Row, r int) Verdict {
 	v.Exit = true
 	a.most = max(a.most, a.pending)
 	if a.cfg.Mode == Compute && row.Mode == Compute && !row.Idle {
-		v.Audit = a.audits.chance(risk, a.cfg.AuditLeast)
+		v.Audit = a.audits.chance(risk, near, a.cfg.AuditLeast)
 		a.audits.spend(v.Audit)
 		v.Stop = row.Chance >= v.Audit
 	}

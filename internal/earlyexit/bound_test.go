@@ -108,15 +108,15 @@ func TestBound(t *testing.T) {
 				if i >= 1000 && lost[i-1000] {
 					window--
 				}
-				if bound := 0.008*float64(i+1) + 3/0.1 + 1 + float64(late); float64(sum) > bound {
+				if bound := 0.0085*float64(i+1) + 3/0.2 + 1 + float64(late); float64(sum) > bound {
 					t.Fatalf("%s, %d rows late: %d lost after %d rows, bound %v", name, late, sum, i+1, bound)
 				}
 				if window > 16+late {
 					t.Fatalf("%s, %d rows late: %d lost in a window that ends at row %d", name, late, window, i)
 				}
 			}
-			if r := a.Report(); float64(sum) > r.Bound || r.Bound > 0.008*n+31.001+float64(late) || r.Disagreed != float64(sum) {
-				t.Errorf("%s: report counts %v within %v, want %d within %v", name, r.Disagreed, r.Bound, sum, 0.008*n+31)
+			if r := a.Report(); float64(sum) > r.Bound || r.Bound > 0.0085*n+16.001+float64(late) || r.Disagreed != float64(sum) {
+				t.Errorf("%s: report counts %v within %v, want %d within %v", name, r.Disagreed, r.Bound, sum, 0.0085*n+16)
 			}
 			t.Logf("%s, %d rows late: %d lost of %d, exits %d", name, late, sum, n, a.account.exited)
 		}

@@ -21,9 +21,9 @@ type Config struct {
 	Budget float64 // what all active ramps may add to a whole run, as a share of it, at every batch size; default 0.02
 
 	// Control.
-	Spend  float64 // the share of the budget of disagreements that is planned for; the rest is for chance; default 0.8
+	Spend  float64 // the share of the budget of disagreements that is planned for; the rest is for chance; default 0.85
 	Window int     // rows within which the budget is paced, at least 5/(1 − Target); default 1000
-	Gain   float64 // integral control: by how much a disagreement lowers the logarithm of what is planned; default 0.1
+	Gain   float64 // integral control: by how much a disagreement lowers the logarithm of what is planned; default 0.2
 	Pace   float64 // the share of a window's budget that is left when exits begin to become rarer; default 0.3
 	Tight  float64 // the share of the plan that holds when a window's budget is used up; default 0.12
 	Recent float64 // rows over which the mix of rows is averaged; default 200
@@ -53,7 +53,7 @@ func (c *Config) complete() error {
 		v *float64
 		d float64
 	}{
-		{&c.Target, 0.99}, {&c.Budget, 0.02}, {&c.Spend, 0.8}, {&c.Gain, 0.1}, {&c.Pace, 0.3}, {&c.Tight, 0.12},
+		{&c.Target, 0.99}, {&c.Budget, 0.02}, {&c.Spend, 0.85}, {&c.Gain, 0.2}, {&c.Pace, 0.3}, {&c.Tight, 0.12},
 		{&c.Recent, 200}, {&c.Walk, 2e-4}, {&c.Memory, 800}, {&c.Prior, 20}, {&c.Audits, 0.06}, {&c.AuditLeast, 0.04},
 		{&c.AlarmRows, 20_000}, {&c.Jolt, 0.1}, {&c.Explore, 0.03},
 	} {

@@ -11,8 +11,9 @@ func confidenceOdds(c float32) float64 { return logit(max(1e-3, min(1-6e-6, floa
 
 // features describes into x what is known of a row at ramp r, which it has a
 // signal of. Every feature is of the order of 1, and 0 where unknown, so that
-// confidence alone works as well.
-func (a *Adaptive) features(signals []Signal, r int, x *vector) {
+// confidence alone works as well. near is how many of the last rows that ran to
+// the end looked like it.
+func (a *Adaptive) features(signals []Signal, r int, x *vector) (near float64) {
 	s := &signals[r]
 	var all [MaxRamps]float32
 	last, lowest, sum, n, same, classes := -1, math.Inf(1), 0.0, 0.0, 0.0, 0.0
@@ -62,7 +63,8 @@ func (a *Adaptive) features(signals []Signal, r int, x *vector) {
 			x[13] = 1
 		}
 	}
-	x[14], x[15] = a.near.vote(signals, &all, r)
+	x[14], x[15], near = a.near.vote(signals, &all, r)
+	return near
 }
 
 // classSlots is how many classes have an account of their own; others share

@@ -26,7 +26,7 @@ func (a *Adaptive) look(signals []Signal, v *view) {
 	for r := range a.ramps {
 		if signals[r].Seen() {
 			v.seen |= 1 << r
-			v.model[r], v.odds[r], v.risks[r] = a.risk(signals, r, &v.x[r])
+			v.model[r], v.odds[r], v.risks[r], _ = a.risk(signals, r, &v.x[r])
 			v.scores[r] = a.ramps[r].ahead.score(v.risks[r], v.odds[r], a.ramps[r].saved)
 		}
 	}
@@ -153,7 +153,7 @@ func (a *Adaptive) observe(o *Outcome, v *view, ran bool) {
 }
 
 // classGain is how much faster control of a class is, which sees few rows.
-const classGain = 4
+const classGain = 2
 
 // learnClasses holds a budget for each class, the one answered and the full
 // model's, by integral control like the whole: a loss counts for both, since
@@ -175,7 +175,7 @@ func (a *Adaptive) learnClasses(o *Outcome) {
 
 // auditedSpend is how much less is planned where only audits tell what was
 // lost: control holds the rate less closely, so more is left to chance.
-const auditedSpend = 0.8
+const auditedSpend = 0.65
 
 // planned is the share of rows that are planned to disagree.
 func (a *Adaptive) planned() float64 {

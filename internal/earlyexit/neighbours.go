@@ -34,9 +34,9 @@ func (m *neighbours) add(o *Outcome) {
 
 // vote asks the rows that looked alike up to ramp r whether the ramp was wrong
 // of them, and whether the full model's answer was the one that the ramp gives
-// now: each from −1 (no) over 0 (no such row) to 1 (yes).
-func (m *neighbours) vote(signals []Signal, odds *[MaxRamps]float32, r int) (wrong, class float64) {
-	sum := 0.1
+// now: each from −1 (no) over 0 (no such row) to 1 (yes). near is how many rows
+// looked like it.
+func (m *neighbours) vote(signals []Signal, odds *[MaxRamps]float32, r int) (wrong, class, near float64) {
 	for j := range m.rows {
 		n := &m.rows[j]
 		if n.seen>>r&1 == 0 {
@@ -54,7 +54,7 @@ func (m *neighbours) vote(signals []Signal, odds *[MaxRamps]float32, r int) (wro
 			k++
 		}
 		w := math.Exp(-2 * float64(apart/k))
-		sum += w
+		near += w
 		if n.agree>>r&1 == 0 {
 			wrong += w
 		} else {
@@ -68,5 +68,5 @@ func (m *neighbours) vote(signals []Signal, odds *[MaxRamps]float32, r int) (wro
 			class -= w
 		}
 	}
-	return wrong / sum, class / sum
+	return wrong / (near + 0.1), class / (near + 0.1), near
 }
