@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -24,82 +25,75 @@ func (c *criterion) ok() bool {
 	return c.value >= c.bound-slack
 }
 
-// find is the result of a controller in a mode and, where n > 0, in such batches.
-func find(rows []Exited, name, mode string, n int) *Exited {
-	i := slices.IndexFunc(rows, func(e Exited) bool {
-		return e.Controller == name && e.Mode == mode && e.Change == "" && (n == 0 || e.Batch == n)
-	})
-	if i < 0 {
-		return nil
-	}
-	return &rows[i]
-}
-
-// averaged is the mean of several runs.
+// averaged is the mean of several runs of a controller with different seeds.
+// Recover is the largest of them.
 type averaged struct {
 	Exited
-	worst   float64       // agreement of the worst run
-	beyond  float64       // disagreements over the bound, of the run that is worst at it
-	segment SegmentExited // the worst by its mean agreement
+	runs   int
+	worst  float64 // agreement of the worst run
+	beyond float64 // disagreements over the bound, of the run that is worst at it
 }
 
-// average is the mean of all runs of a controller in a mode, and their number.
-func average(rows []Exited, name, mode string) (averaged, int) {
-	var runs []*Exited
+// average is the mean of all runs of a controller in a mode, unchanged, in
+// batches of n rows; n = 0: of any.
+func average(rows []Exited, name, mode string, n int) (m averaged) {
+	m.worst, m.beyond = 1, math.Inf(-1)
+	var sums []*float64
 	for i := range rows {
-		if e := &rows[i]; e.Controller == name && e.Mode == mode && e.Change == "" {
-			runs = append(runs, e)
+		e := &rows[i]
+		if e.Controller != name || e.Mode != mode || e.Change != "" || n > 0 && e.Batch != n {
+			continue
 		}
-	}
-	if len(runs) == 0 {
-		return averaged{}, 0
-	}
-	m := averaged{Exited: *runs[0], worst: 1, beyond: math.Inf(-1)}
-	mean := func(of func(e *Exited) float64) float64 {
-		sum := 0.0
-		for _, e := range runs {
-			sum += of(e)
-		}
-		return sum / float64(len(runs))
-	}
-	m.Agreement = mean(func(e *Exited) float64 { return e.Agreement })
-	m.WindowsBelow = mean(func(e *Exited) float64 { return e.WindowsBelow })
-	m.SavedMean = mean(func(e *Exited) float64 { return e.SavedMean })
-	m.ComputeSaved = mean(func(e *Exited) float64 { return e.ComputeSaved })
-	m.AuditShare = mean(func(e *Exited) float64 { return e.AuditShare })
-	m.P95Overhead = 0
-	for _, e := range runs {
 		m.worst = min(m.worst, e.Agreement)
-		m.P95Overhead = max(m.P95Overhead, e.P95Overhead)
 		if e.Bound != nil {
 			m.beyond = max(m.beyond, float64(e.Disagreed)-*e.Bound)
 		}
-	}
-	m.Segments = slices.Clone(m.Segments)
-	m.segment.Agreement = math.Inf(1)
-	for k := range m.Segments {
-		g := &m.Segments[k]
-		g.Agreement = mean(func(e *Exited) float64 { return e.Segments[k].Agreement })
-		g.Recover = 0
-		for _, e := range runs {
-			g.Recover = max(g.Recover, e.Segments[k].Recover)
+		m.runs++
+		if m.runs == 1 {
+			m.Exited = *e
+			m.Segments = slices.Clone(e.Segments)
+			sums = m.numbers()
+			continue
 		}
-		if g.Agreement < m.segment.Agreement {
-			m.segment = *g
+		for k, v := range e.numbers() {
+			*sums[k] += *v
+		}
+		m.Recover = max(m.Recover, e.Recover)
+		for k := range m.Segments {
+			m.Segments[k].Recover = max(m.Segments[k].Recover, e.Segments[k].Recover)
 		}
 	}
-	return m, len(runs)
+	for _, v := range sums {
+		*v /= float64(m.runs)
+	}
+	return m
+}
+
+// condensed has one row for all seeds.
+func condensed(rows []Exited) []Exited {
+	var all []Exited
+	for i := range rows {
+		e := &rows[i]
+		if slices.ContainsFunc(all, func(a Exited) bool { return a.Controller == e.Controller && a.Mode == e.Mode && a.Batch == e.Batch }) {
+			continue
+		}
+		m := average(rows, e.Controller, e.Mode, e.Batch)
+		if m.runs > 1 {
+			m.Change = fmt.Sprintf("mean of %d seeds:", m.runs)
+		}
+		all = append(all, m.Exited)
+	}
+	return all
 }
 
 // criteria are those of one stream.
 func criteria(rows []Exited) []criterion {
 	var all []criterion
 	for _, mode := range []string{"latency", "compute"} {
-		e, n := average(rows, ours, mode)
-		if n == 0 {
+		e := average(rows, ours, mode, 0)
+		if e.runs == 0 {
 			continue
 		}
-		worst := e.worst
 		add := func(what string, value, bound float64, most bool) {
 			all = append(all, criterion{stream: e.Stream, mode: mode, what: what, value: value, bound: bound, most: most})
 		}
@@ -107,8 +101,8 @@ func criteria(rows []Exited) []criterion {
 			all = append(all, criterion{stream: e.Stream, mode: mode, what: what, value: value, bound: bound, info: true})
 		}
 		add("answers that disagree, less the bound, at most", e.beyond, 0, true)
-		if n > 1 {
-			info(fmt.Sprintf("agreement, the worst of %d seeds", n), worst, 0.99)
+		if e.runs > 1 {
+			info(fmt.Sprintf("agreement, the worst of %d seeds", e.runs), e.worst, 0.99)
 		}
 		if e.Stream == hostileName {
 			g := e.Segments[1]
@@ -128,16 +122,17 @@ func criteria(rows []Exited) []criterion {
 			add("audits", e.AuditShare, 0.10, true)
 			continue
 		}
-		add("agreement in the worst segment ("+e.segment.Segment+")", e.segment.Agreement, 0.988, false)
+		worst := slices.MinFunc(e.Segments, func(a, b SegmentExited) int { return cmp.Compare(a.Agreement, b.Agreement) })
+		add("agreement in the worst segment ("+worst.Segment+")", worst.Agreement, 0.988, false)
 		add("windows under the target", e.WindowsBelow, 0.10, true)
 		add("P95 overhead of ramps", e.P95Overhead, exitBudget, true)
-		if h := find(rows, "hindsight", mode, 0); h != nil {
+		if h := average(rows, "hindsight", mode, 0); h.runs > 0 {
 			add("latency saved ÷ hindsight's", e.SavedMean/h.SavedMean, 0.9, false)
 		}
 		for _, n := range []int{1, 4, 16} {
-			a := find(rows, "apparate-code", mode, n)
+			a := average(rows, "apparate-code", mode, n)
 			switch {
-			case a == nil || a.SavedMean <= 0:
+			case a.runs == 0 || a.SavedMean <= 0:
 			case a.Agreement > e.Agreement+1e-9:
 				info(fmt.Sprintf("latency saved ÷ apparate-code's in batches of %d, whose agreement is higher (%.2f %%)", n, 100*a.Agreement), e.SavedMean/a.SavedMean, 1.5)
 			case n == 1:
@@ -146,7 +141,7 @@ func criteria(rows []Exited) []criterion {
 				info(fmt.Sprintf("latency saved ÷ apparate-code's in batches of %d", n), e.SavedMean/a.SavedMean, 1.5)
 			}
 		}
-		if v := find(rows, "clairvoyant", mode, 0); v != nil {
+		if v := average(rows, "clairvoyant", mode, 0); v.runs > 0 {
 			info("latency saved ÷ clairvoyant's", e.SavedMean/v.SavedMean, 0.8)
 		}
 	}

@@ -227,7 +227,7 @@ func (c *ExitSuite) print(w io.Writer, trials []*trial, by [][]Exited, varied []
 	for i, t := range trials {
 		fmt.Fprintln(w)
 		t.preface(w)
-		if err := printExited(w, by[i]); err != nil {
+		if err := printExited(w, condensed(by[i])); err != nil {
 			return err
 		}
 	}

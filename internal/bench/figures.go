@@ -165,15 +165,20 @@ func clopperPearson(k, n int) (low, high float64) {
 
 // round drops the digits that floating point made up.
 func (e *Exited) round() {
-	for _, v := range []*float64{
-		&e.Agreement, &e.Low95, &e.High95, &e.WorstWindow, &e.WindowsBelow, &e.Exits, &e.SavedMean, &e.SavedMedian, &e.SavedP95,
-		&e.ComputeSaved, &e.P95Overhead, &e.WorstOverhead, &e.AuditShare, &e.AuditOfExits,
-	} {
+	for _, v := range e.numbers() {
 		*v = planner.Round(*v, 6) + 0 // no −0
 	}
-	for i := range e.Segments {
-		for _, v := range []*float64{&e.Segments[i].Agreement, &e.Segments[i].SavedMean, &e.Segments[i].ComputeSaved} {
-			*v = planner.Round(*v, 6)
-		}
+}
+
+// numbers are all shares in it, in a fixed order.
+func (e *Exited) numbers() []*float64 {
+	all := []*float64{
+		&e.Agreement, &e.Low95, &e.High95, &e.WorstWindow, &e.WindowsBelow, &e.Exits, &e.SavedMean, &e.SavedMedian, &e.SavedP95,
+		&e.ComputeSaved, &e.P95Overhead, &e.WorstOverhead, &e.AuditShare, &e.AuditOfExits,
 	}
+	for i := range e.Segments {
+		g := &e.Segments[i]
+		all = append(all, &g.Agreement, &g.SavedMean, &g.ComputeSaved)
+	}
+	return all
 }
