@@ -67,8 +67,8 @@ Flags of plan:
 
 Flags of exits:
   -stream FILE       a recording, .csv or .csv.gz: i, conf0, …, agree0, …, more in docs/exits.md; required
-  -calibration FILE  another one, which controllers may learn from before
-  -controller NAME   all (default), static (wants -calibration), apparate-paper, apparate-code, motley, hindsight, clairvoyant
+  -calibration FILE  another one, which static is tuned on and motley learns from before; default: static on the first rows
+  -controller NAME   all (default), static, apparate-paper, apparate-code, motley, hindsight, clairvoyant
   -mode MODE         latency or compute; default: each that the controller has
   -target 0.99       share of answers that are to agree with the full model's
   -budget 0.02       what the active ramps may add to a whole run, as a share of it

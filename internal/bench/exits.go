@@ -69,10 +69,7 @@ func arms() []arm {
 		}
 	}
 	both("static", func(t *trial, m earlyexit.Mode) (earlyexit.Controller, error) {
-		if t.calibration == nil {
-			return nil, errNoCalibration
-		}
-		return baseline.NewStatic(t.in(m), t.calibration)
+		return baseline.NewStatic(t.in(m), t.tuning())
 	})
 	all = append(all,
 		arm{name: "apparate-paper", mode: latency, build: func(t *trial) (earlyexit.Controller, error) {
@@ -106,8 +103,17 @@ func (t *trial) motley(mode earlyexit.Mode, change func(*earlyexit.Config)) (ear
 	return c, c.Warm(t.calibration)
 }
 
-// errNoCalibration says why a controller cannot be had.
-var errNoCalibration = usagef("-calibration: the controller static is tuned on one")
+// firstShare is the part of a stream that static thresholds are tuned on where
+// there is no calibration: as Apparate bootstraps (§3.1).
+const firstShare = 0.1
+
+// tuning are the rows that static thresholds are tuned on.
+func (t *trial) tuning() []earlyexit.Outcome {
+	if t.calibration != nil {
+		return t.calibration
+	}
+	return t.stream.Rows[:int(math.Ceil(firstShare*float64(len(t.stream.Rows))))]
+}
 
 // controllerNames lists what -controller takes.
 func controllerNames() []string {
@@ -119,7 +125,7 @@ func controllerNames() []string {
 }
 
 // chosen are the arms that the command asks for.
-func (c *Exits) chosen(calibrated bool) ([]arm, error) {
+func (c *Exits) chosen() ([]arm, error) {
 	mode, anyMode := earlyexit.Off, c.Mode == ""
 	if !anyMode {
 		var err error
@@ -132,7 +138,7 @@ func (c *Exits) chosen(calibrated bool) ([]arm, error) {
 	}
 	var out []arm
 	for _, a := range arms() {
-		if (c.Controller == "all" || c.Controller == a.name) && (anyMode || mode == a.mode) && (calibrated || a.name != "static" || c.Controller != "all") {
+		if (c.Controller == "all" || c.Controller == a.name) && (anyMode || mode == a.mode) {
 			out = append(out, a)
 		}
 	}
@@ -240,7 +246,7 @@ func (c *Exits) Run(out Output) error {
 	if err != nil {
 		return err
 	}
-	chosen, err := c.chosen(t.calibration != nil)
+	chosen, err := c.chosen()
 	if err != nil {
 		return err
 	}

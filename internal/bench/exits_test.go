@@ -25,8 +25,8 @@ func saved(t *testing.T, s *Stream, name string) string {
 // TestExits: every controller in every mode stands in the output, in terms that
 // fit together, and the same command prints the same.
 func TestExits(t *testing.T) {
-	stream, calibration := saved(t, random(11, 3000, 5), "a.csv.gz"), saved(t, random(12, 1000, 5), "b.csv")
-	c := Exits{Stream: stream, Calibration: calibration, Controller: "all", Target: 0.97, Budget: 0.02, Batch: 1, Window: 500, Seed: 3}
+	stream, calibration := saved(t, random(11, 1500, 5), "a.csv.gz"), saved(t, random(12, 600, 5), "b.csv")
+	c := Exits{Stream: stream, Calibration: calibration, Controller: "all", Target: 0.97, Budget: 0.02, Batch: 1, Window: 250, Seed: 3}
 	text := printed(t, c.Run, true)
 	if again := printed(t, c.Run, true); again != text {
 		t.Error("the same command printed something else")
@@ -40,8 +40,8 @@ func TestExits(t *testing.T) {
 			sum += g.Agreement * float64(g.Rows)
 			n += g.Rows
 		}
-		if e.Stream != "a" || e.Rows != 3000 || n != 3000 || math.Abs(sum/float64(n)-e.Agreement) > 1e-5 || e.Low95 > e.Agreement || e.High95 < e.Agreement ||
-			e.WorstWindow > e.Agreement+1e-9 || e.Window != 500 || e.Seed != 3 || e.Batch != 1 || e.Target != 0.97 {
+		if e.Stream != "a" || e.Rows != 1500 || n != 1500 || math.Abs(sum/float64(n)-e.Agreement) > 1e-5 || e.Low95 > e.Agreement || e.High95 < e.Agreement ||
+			e.WorstWindow > e.Agreement+1e-9 || e.Window != 250 || e.Seed != 3 || e.Batch != 1 || e.Target != 0.97 {
 			t.Errorf("%+v", e)
 		}
 		if e.Mode == "latency" && (e.ComputeSaved > 0 || e.AuditShare != e.Exits) || e.Mode == "compute" && e.ComputeSaved > e.SavedMean+1e-9 {
@@ -57,9 +57,9 @@ func TestExits(t *testing.T) {
 	if want := "[static latency static compute apparate-paper latency apparate-code latency motley latency motley compute hindsight latency hindsight compute clairvoyant latency clairvoyant compute]"; fmt.Sprint(names) != want {
 		t.Errorf("%v, want %s", names, want)
 	}
-	want(t, printed(t, c.Run, false), "a: 3000 rows, 5 ramps after 16.7, 33.3, 50, 66.7, 83.3 % of a run", "harder (1500)", "clairvoyant")
+	want(t, printed(t, c.Run, false), "a: 1500 rows, 5 ramps after 16.7, 33.3, 50, 66.7, 83.3 % of a run", "harder (750)", "clairvoyant")
 	c.Calibration = ""
-	want(t, printed(t, c.Run, false), "NOT RUN where it is not asked for, for want of -calibration: static")
+	want(t, printed(t, c.Run, false), "for want of -calibration, static is tuned on the first 10 % of the stream")
 	c.Ramps, c.Mode, c.Controller, c.Depths, c.RampCost, c.Batch = "0,3", "latency", "apparate-code", "0.1,0.2,0.3,0.4,0.5", "0.01", 4
 	want(t, printed(t, c.Run, false), "2 ramps after 10, 40 % of a run, which add 1 % of one each", "they are {0,3} of the file's")
 	c.Controller, c.Sensitivity = ours, true
@@ -75,23 +75,22 @@ func TestExitsErrors(t *testing.T) {
 		want  string
 		usage bool
 	}{
-		"no stream":      {func(c *Exits) { c.Stream = "" }, "-stream", true},
-		"target":         {func(c *Exits) { c.Target = 1.5 }, "-target: 1.5", true},
-		"no target":      {func(c *Exits) { c.Target = math.NaN() }, "-target", true},
-		"budget":         {func(c *Exits) { c.Budget = -1 }, "-budget", true},
-		"batch":          {func(c *Exits) { c.Batch = 0 }, "-batch", true},
-		"window":         {func(c *Exits) { c.Window = 0 }, "-window", true},
-		"mode":           {func(c *Exits) { c.Mode = "off" }, "-mode", true},
-		"no such mode":   {func(c *Exits) { c.Mode, c.Controller = "compute", "apparate-code" }, "apparate-code has no mode compute", true},
-		"controller":     {func(c *Exits) { c.Controller = "best" }, "want all or one of static, apparate-paper", true},
-		"ramps":          {func(c *Exits) { c.Ramps = "0,3" }, "-ramps", true},
-		"a ramp twice":   {func(c *Exits) { c.Ramps = "1,1" }, "-ramps", true},
-		"depths":         {func(c *Exits) { c.Depths = "0.1,x,0.3" }, "-depths", true},
-		"few depths":     {func(c *Exits) { c.Depths = "0.1,0.2" }, "depths: 2 of them", true},
-		"ramp cost":      {func(c *Exits) { c.RampCost = "2" }, "ramp costs", true},
-		"no calibration": {func(c *Exits) { c.Controller = "static" }, "-calibration", true},
-		"other ramps":    {func(c *Exits) { c.Calibration = saved(t, random(14, 50, 4), "b.csv") }, "has 4 ramps", false},
-		"no file":        {func(c *Exits) { c.Stream = "nowhere.csv" }, "nowhere.csv", false},
+		"no stream":    {func(c *Exits) { c.Stream = "" }, "-stream", true},
+		"target":       {func(c *Exits) { c.Target = 1.5 }, "-target: 1.5", true},
+		"no target":    {func(c *Exits) { c.Target = math.NaN() }, "-target", true},
+		"budget":       {func(c *Exits) { c.Budget = -1 }, "-budget", true},
+		"batch":        {func(c *Exits) { c.Batch = 0 }, "-batch", true},
+		"window":       {func(c *Exits) { c.Window = 0 }, "-window", true},
+		"mode":         {func(c *Exits) { c.Mode = "off" }, "-mode", true},
+		"no such mode": {func(c *Exits) { c.Mode, c.Controller = "compute", "apparate-code" }, "apparate-code has no mode compute", true},
+		"controller":   {func(c *Exits) { c.Controller = "best" }, "want all or one of static, apparate-paper", true},
+		"ramps":        {func(c *Exits) { c.Ramps = "0,3" }, "-ramps", true},
+		"a ramp twice": {func(c *Exits) { c.Ramps = "1,1" }, "-ramps", true},
+		"depths":       {func(c *Exits) { c.Depths = "0.1,x,0.3" }, "-depths", true},
+		"few depths":   {func(c *Exits) { c.Depths = "0.1,0.2" }, "depths: 2 of them", true},
+		"ramp cost":    {func(c *Exits) { c.RampCost = "2" }, "ramp costs", true},
+		"other ramps":  {func(c *Exits) { c.Calibration = saved(t, random(14, 50, 4), "b.csv") }, "has 4 ramps", false},
+		"no file":      {func(c *Exits) { c.Stream = "nowhere.csv" }, "nowhere.csv", false},
 	} {
 		r := good
 		c.spoil(&r)

@@ -21,7 +21,7 @@ func (t *trial) preface(w io.Writer) {
 			setText(baseline.Evenly(&t.config.Cost, t.config.Budget)))
 	}
 	if t.calibration == nil {
-		fmt.Fprintln(w, "NOT RUN where it is not asked for, for want of -calibration: static.")
+		fmt.Fprintf(w, "for want of -calibration, static is tuned on the first %g %% of the stream and the others begin with nothing\n", 100*firstShare)
 	}
 }
 

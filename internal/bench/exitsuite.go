@@ -86,7 +86,7 @@ func (c *ExitSuite) Run(out Output) error {
 	var all []Exited
 	by := make([][]Exited, len(trials))
 	for i, t := range trials {
-		chosen := c.arms(t)
+		chosen := c.arms()
 		if by[i], err = t.runAll(chosen, exitWindow, exitSeed, out.Progress); err != nil {
 			return fmt.Errorf("%s: %w", t.stream.Name, err)
 		}
@@ -122,12 +122,9 @@ func (c *ExitSuite) Run(out Output) error {
 
 // arms are all there are, Apparate's released code in larger batches as well, the
 // router's controller with several seeds.
-func (c *ExitSuite) arms(t *trial) []arm {
+func (c *ExitSuite) arms() []arm {
 	var all []arm
 	for _, a := range arms() {
-		if a.name == "static" && t.calibration == nil {
-			continue
-		}
 		all = append(all, a)
 		if a.name == "apparate-code" {
 			for _, n := range []int{4, 16} {
