@@ -54,11 +54,12 @@ func foreseen(c *Config, rows []earlyexit.Outcome) (uint32, []float64) {
 			best, top, thresholds = got.saved, set, s.thresholds(v, len(c.Cost.Until))
 		}
 	}
-	// A ramp that is not worth what it costs.
-	for _, r := range listed(top) {
+	if c.Ramps != 0 {
+		return top, thresholds
+	}
+	for _, r := range listed(top) { // perhaps not worth what it costs
 		s := newSearch(rows, &c.Cost, top&^(1<<r))
-		v, got := s.best(most)
-		if c.Ramps == 0 && got.saved > best {
+		if v, got := s.best(most); got.saved > best {
 			best, top, thresholds = got.saved, top&^(1<<r), s.thresholds(v, len(c.Cost.Until))
 		}
 	}
