@@ -15,7 +15,7 @@ type account struct {
 
 func newAccount(ramps int) account { return account{least: 1, ramps: make([]RampReport, ramps)} }
 
-func (c *account) learn(o *Outcome, ran bool, estimate float64) {
+func (c *account) learn(o *Outcome, ran bool) {
 	c.seen++
 	for r := range c.ramps {
 		if o.Signals[r].Seen() {

@@ -60,7 +60,7 @@ func New(c Config) (*Adaptive, error) {
 	}
 	a := &Adaptive{cfg: c, ramps: make([]ramp, c.Ramps), answer: -1, mix: newMix(), kept: newKept(c.Ramps), price: math.Log(50)}
 	a.control.ring = make([]float32, c.Window)
-	a.account = newAccount(c.Ramps)
+	a.account, a.proof = newAccount(c.Ramps), newCertificate(1-c.Target)
 	for r := range a.ramps {
 		p := &a.ramps[r]
 		p.model.reset(vector{0: -0.5, 1: -2}, 0.5)

@@ -103,6 +103,9 @@ func TestLearnsSet(t *testing.T) {
 	if last := a.Active(1, 0.9); last&5 != 0 || last == 0 {
 		t.Errorf("ends with ramps %b, want none of 101", last)
 	}
+	if n := a.Report().Alarms; n > 0 {
+		t.Errorf("%d alarms: another ramp to watch is no change", n)
+	}
 }
 
 // TestVerdict holds what a request asks for.
@@ -265,6 +268,32 @@ func TestFallback(t *testing.T) {
 	t.Logf("noticed after %d rows, over after %d", noticed, over)
 	if noticed < 0 || noticed > 100 || over < noticed+99 || over > 599 {
 		t.Errorf("noticed after %d rows, over after %d", noticed, over)
+	}
+}
+
+// TestWarm: a controller that has learned from a calibration file lets rows
+// exit at once, and has counted none of them.
+func TestWarm(t *testing.T) {
+	cost := even(4, 0.004)
+	for _, mode := range []Mode{Latency, Compute} {
+		exited := func(warm bool) uint64 {
+			a := newAdaptive(t, Config{Mode: mode, Ramps: 4, Costs: []Cost{cost}})
+			if warm {
+				if err := a.Warm(outcomes(made(85, 3000, 4, 0))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if r := a.Report(); r.Seen != 0 || r.Exited != 0 || r.Alarms != 0 || r.Disagreed != 0 || r.Certified != 1 || r.Low95 != 0 {
+				t.Errorf("before any row: %+v", r)
+			}
+			replay(a, made(86, 100, 4, 0), &cost, mode, 1, 0)
+			return a.Report().Exited
+		}
+		cold, warm := exited(false), exited(true)
+		t.Logf("mode %v: of the first 100 rows %d exit, %d without a calibration file", mode, warm, cold)
+		if warm < 40 || cold >= warm {
+			t.Errorf("mode %v: of the first 100 rows %d exit, %d without a calibration file", mode, warm, cold)
+		}
 	}
 }
 

@@ -38,14 +38,6 @@ var adversaries = map[string]adversary{
 	"a coin": func(_ int, _ *Adaptive, chance *rand.Rand) (float32, func(int) uint32) {
 		return float32(chance.Float64()), func(int) uint32 { return uint32(chance.IntN(8)) }
 	},
-	"strikes where the last ramp is taken": func(_ int, _ *Adaptive, chance *rand.Rand) (float32, func(int) uint32) {
-		return float32(1 - 0.2*chance.Float64()*chance.Float64()), func(exit int) uint32 {
-			if exit == 2 {
-				return 3
-			}
-			return 7
-		}
-	},
 }
 
 // play runs n rows of an adversary, outcomes learned of late rows after, and
@@ -203,11 +195,11 @@ func TestCertificate(t *testing.T) {
 	}
 	const runs, rows = 10_000, 4000
 	for _, q := range []float64{1, 0.1} {
-		for _, step := range []int{12, 20} {
+		for _, step := range []int{certifyAt, 20} {
 			chance := rand.New(rand.NewPCG(uint64(step), 10))
-			truth, wrong := certifyShares[step], 0
+			truth, wrong := newCertificate(0.01).shares[step], 0
 			for range runs {
-				var c certificate
+				c := newCertificate(0.01)
 				for range rows {
 					loss := 0.0
 					if q < 1 { // as Learn has it: audited, with a control variate that is off
@@ -242,7 +234,7 @@ func TestCertificate(t *testing.T) {
 // not.
 func TestCertificateFinds(t *testing.T) {
 	chance := rand.New(rand.NewPCG(1, 11))
-	var c certificate
+	c := newCertificate(0.01)
 	rows := 0
 	for c.proven() > 0.01 && rows < 10_000 {
 		c.learn(0, 1)
@@ -251,6 +243,9 @@ func TestCertificateFinds(t *testing.T) {
 	t.Logf("1 %% is certified after %d rows without a loss", rows)
 	if rows > 800 {
 		t.Errorf("1 %% is certified only after %d rows without a loss", rows)
+	}
+	if got := c.proven(); got != 0.01 {
+		t.Errorf("%v is certified, want 0.01 itself to be one of the shares", got)
 	}
 	draw := func(n int, p float64) {
 		for range n {

@@ -2,12 +2,12 @@ package earlyexit
 
 import "math"
 
-// The shares of disagreement that can be certified: geometric from
-// certifyLow to certifyTop.
+// The shares of disagreement that can be certified: geometric about the one
+// that is promised, which is one of them.
 const (
 	certifySteps = 32
-	certifyLow   = 0.001
-	certifyTop   = 0.25
+	certifyAt    = 13 // the promised share
+	certifyRatio = 1.2
 )
 
 var log20 = math.Log(20)
@@ -25,12 +25,16 @@ var log20 = math.Log(20)
 // so the guarantee stands, and a drift takes the certificate away within tens
 // of losses.
 type certificate struct {
+	shares  [certifySteps]float64
 	capital [certifySteps]float64 // logarithms
 	n, k    float64               // rows and losses of late, for the bets
 }
 
-func certified(i int) float64 {
-	return certifyLow * math.Pow(certifyTop/certifyLow, float64(i)/(certifySteps-1))
+func newCertificate(promised float64) (c certificate) {
+	for i := range c.shares {
+		c.shares[i] = min(0.95, promised*math.Pow(certifyRatio, float64(i-certifyAt)))
+	}
+	return c
 }
 
 // shares of the bet that would grow fastest if the losses of late went on, and
@@ -53,7 +57,7 @@ func (c *certificate) learn(loss, most float64) {
 
 // bet plays a row against the i-th share.
 func (c *certificate) bet(i int, loss, most float64) {
-	e := certifyShares[i]
+	e := c.shares[i]
 	p := max(0, (c.k+e/2*priorRows)/(c.n+priorRows))
 	if p >= e {
 		return
@@ -69,18 +73,11 @@ func (c *certificate) note(loss float64) {
 	c.k = c.k*(1-1./4000) + loss
 }
 
-var certifyShares = func() (s [certifySteps]float64) {
-	for i := range s {
-		s[i] = certified(i)
-	}
-	return s
-}()
-
 // proven is the smallest share that is certified now; 1: none.
 func (c *certificate) proven() float64 {
 	best := 1.0
 	for i := certifySteps - 1; i >= 0 && c.capital[i] >= log20; i-- {
-		best = certifyShares[i]
+		best = c.shares[i]
 	}
 	return best
 }

@@ -43,7 +43,7 @@ type Config struct {
 	SafeRows  int     // rows that are run to the end after an alarm before exits are allowed again; default 100
 
 	// Ramp sets.
-	Explore    float64 // the share of batches that evaluate all ramps; default 0.03
+	Explore    float64 // the share of batches that evaluate all ramps, below what a 95th percentile leaves out; default 0.03
 	Reconsider int     // rows after which the set of one batch size is chosen anew; default 512
 }
 
@@ -86,7 +86,7 @@ func (c *Config) complete() error {
 		{"memory", c.Memory, 50, 1e7}, {"prior", c.Prior, 0.1, 1e5}, {"audits", c.Audits, 1e-3, 1},
 		{"audit_least", c.AuditLeast, 1e-3, 1}, {"alarm_rows", c.AlarmRows, 100, 1e12},
 		{"jolt", c.Jolt, 1e-9, 2},
-		{"safe_rows", float64(c.SafeRows), 1, 1e6}, {"explore", c.Explore, 1e-4, 1}, {"reconsider", float64(c.Reconsider), 16, 1e9},
+		{"safe_rows", float64(c.SafeRows), 1, 1e6}, {"explore", c.Explore, 1e-4, 0.045}, {"reconsider", float64(c.Reconsider), 16, 1e9},
 	} {
 		if !(b.v >= b.low && b.v <= b.top) {
 			errs = append(errs, fmt.Errorf("%s: %v: want %v to %v", b.name, b.v, b.low, b.top))

@@ -50,7 +50,7 @@ func (a *Adaptive) features(signals []Signal, r int, x *vector) (near float64) {
 		x[9] = (logit(max(1e-3, min(1-6e-6, float64(s.Margin)))) - odds) / 4
 	}
 	if s.Entropy >= 0 {
-		x[10] = (math.Log(max(1e-5, float64(s.Entropy))) + odds) / 4
+		x[10] = (math.Log(max(1e-5, min(1, float64(s.Entropy)))) + odds) / 4
 	}
 	p := &a.ramps[r]
 	if s.Class >= 0 {

@@ -3,7 +3,6 @@ package earlyexit
 import (
 	"fmt"
 	"math"
-	"math/bits"
 )
 
 // weightMost bounds what an audited row counts for in the models. Whether a row
@@ -58,7 +57,7 @@ func (a *Adaptive) Learn(o *Outcome) {
 			believed = loss
 		}
 	}
-	a.account.learn(o, ran, estimate)
+	a.account.learn(o, ran)
 	a.proof.learn(estimate, a.lossMost())
 	a.control.learn(estimate, believed, a.planned(), a.gain())
 	a.audits.earn(a.cfg.Audits)
@@ -84,14 +83,17 @@ func (a *Adaptive) alarm() {
 	}
 }
 
-// Warm learns from rows of a calibration file: the models, not where control
-// stands.
+// Warm learns from rows of a calibration file, which ran to the end: the
+// models, not where control stands. It is for a controller that has not been
+// used yet, and spares it the caution of one that knows nothing. What was
+// learned so is taken to hold about as well as after an alarm.
 func (a *Adaptive) Warm(rows []Outcome) error {
 	for i := range rows {
 		if len(rows[i].Signals) != len(a.ramps) {
 			return fmt.Errorf("cannot learn from calibration row %d: it has %d ramps, want %d", i, len(rows[i].Signals), len(a.ramps))
 		}
 	}
+	alarms := a.account.alarms
 	var v view
 	for i := range rows {
 		a.look(rows[i].Signals, &v)
@@ -104,7 +106,8 @@ func (a *Adaptive) Warm(rows []Outcome) error {
 	for r := range a.ramps {
 		a.ramps[r].model.loosen(a.cfg.Jolt, varianceMost)
 	}
-	a.safe, a.near, a.answer = safety{}, neighbours{}, -1
+	a.safe, a.near, a.answer, a.account.alarms = safety{}, neighbours{}, -1, alarms
+	a.steer()
 	return nil
 }
 
@@ -172,76 +175,3 @@ func (a *Adaptive) learnClasses(o *Outcome) {
 	step(o.Class, 1/o.Audit)
 	step(o.Signals[o.Exit].Class, 1/o.Audit)
 }
-
-// auditedSpend is how much less is planned where only audits tell what was
-// lost: control holds the rate less closely, so more is left to chance.
-const auditedSpend = 0.65
-
-// planned is the share of rows that are planned to disagree.
-func (a *Adaptive) planned() float64 {
-	planned := a.cfg.Spend * (1 - a.cfg.Target)
-	if a.cfg.Mode == Compute {
-		planned *= auditedSpend
-	}
-	return planned
-}
-
-// lossMost bounds the estimate of a loss.
-func (a *Adaptive) lossMost() float64 {
-	if a.cfg.Mode == Compute {
-		return 1 / a.cfg.AuditLeast
-	}
-	return 1
-}
-
-// gain is that of the integral control. Audits make its steps larger, and
-// noise of them; so each is made smaller.
-func (a *Adaptive) gain() float64 {
-	if a.cfg.Mode == Compute {
-		return a.cfg.Gain * math.Sqrt(a.cfg.Audits)
-	}
-	return a.cfg.Gain
-}
-
-// steer sets τ for the next rows.
-func (a *Adaptive) steer() {
-	budget := (1 - a.cfg.Target) * float64(a.cfg.Window)
-	share := a.control.share(budget, a.cfg.Pace, a.cfg.Tight)
-	if a.safe.left > 0 {
-		share *= a.safeShare()
-	}
-	if a.tau = 0; share > 0 {
-		a.tau = a.mix.tau(a.planned() * share)
-		a.price += (math.Log(1/max(gridLow, a.tau)) - a.price) / a.cfg.Recent
-	}
-}
-
-// reconsider chooses the set of one cost anew.
-func (a *Adaptive) reconsider() {
-	const least, better = 48, 0.002 // rows to judge by; what a change must be worth
-	if len(a.cfg.Costs) == 0 || a.kept.n < least {
-		return
-	}
-	i := a.turn
-	a.turn = (i + 1) % len(a.sets)
-	cost, price := &a.cfg.Costs[i], math.Exp(a.price)
-	allowed := func(s uint32) bool { return a.allowed(s, i) }
-	now := a.kept.worth(a.sets[i], cost, price)
-	near, v := a.kept.climb(a.sets[i], cost, price, allowed)
-	far, w := a.kept.climb(0, cost, price, allowed)
-	if w > v {
-		near, v = far, w
-	}
-	if v > now+better {
-		lead := a.lead()
-		a.sets[i] = near
-		a.weigh()
-		if a.lead() != lead {
-			a.changes = alarm{} // another ramp's confidences are distributed differently
-		}
-	}
-}
-
-// lead is the ramp whose confidences are watched for a change: the first that
-// every single row is seen at.
-func (a *Adaptive) lead() int { return bits.TrailingZeros32(a.sets[0] | 1<<(len(a.ramps)-1)) }

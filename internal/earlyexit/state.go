@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 )
 
 // The saved form: magic, version, length of the payload, payload, checksum of
@@ -35,7 +36,7 @@ func (a *Adaptive) AppendState(dst []byte) []byte {
 }
 
 // Load continues from what AppendState wrote, of a controller with the same
-// ramps, mode, window and batch sizes. On an error a is as it was.
+// ramps, mode, target, window and number of batch sizes. On an error a is as it was.
 func (a *Adaptive) Load(data []byte) error {
 	if err := a.load(data); err != nil {
 		return fmt.Errorf("cannot load the state of an early-exit controller: %w", err)
@@ -94,7 +95,7 @@ func (a *Adaptive) settle() error {
 		return errors.New("foreign: a number is out of range")
 	}
 	for i, s := range a.sets {
-		if s >= 1<<len(a.ramps) || !a.allowed(s, i) { // the budget may have changed
+		if uint64(s)>>len(a.ramps) != 0 || !a.allowed(s, i) { // the budget may have changed
 			a.sets[i] = spread(len(a.ramps), func(s uint32) bool { return a.allowed(s, i) })
 		}
 	}
@@ -112,6 +113,7 @@ func (a *Adaptive) code(c *coder) {
 	c.must("ramps", len(a.ramps))
 	c.must("mode", int(a.cfg.Mode))
 	c.must("window", len(a.control.ring))
+	c.must("target, millionths", int(math.Round(a.cfg.Target*1e6)))
 	c.must("batch sizes", len(a.sets))
 	for r := range a.ramps {
 		a.ramps[r].code(c)

@@ -53,6 +53,8 @@ func TestStateRefused(t *testing.T) {
 	version[len(stateMagic)] = 99
 	other := c
 	other.Window = 600
+	target := c
+	target.Target = 0.98
 	mode := c
 	mode.Mode = Compute
 	ramps := Config{Mode: Latency, Ramps: 3, Window: 500}
@@ -69,9 +71,10 @@ func TestStateRefused(t *testing.T) {
 		{"another version", "version 99", version, c},
 		{"something else", "foreign", []byte(`{"version": 1, "profiles": []}`), c},
 		{"another window", "window", good, other},
+		{"another target", "target", good, target},
 		{"another mode", "mode", good, mode},
 		{"other ramps", "ramps", good, ramps},
-		{"not a number", "not a number", resealed(good, func(b []byte) { b[stateHead+32+7], b[stateHead+32+6] = 0x7f, 0xf8 }), c},
+		{"not a number", "not a number", resealed(good, func(b []byte) { b[stateHead+40+7], b[stateHead+40+6] = 0x7f, 0xf8 }), c},
 		{"too long inside", "too many", resealed(append(bytes.Clone(good), 1, 2, 3, 4), nil), c},
 	} {
 		b := newAdaptive(t, tc.config)
