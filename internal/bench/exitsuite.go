@@ -83,7 +83,7 @@ func (c *ExitSuite) Run(out Output) error {
 	if len(trials) == 0 {
 		return fmt.Errorf("there is no stream to run: %w; %w", missing[0], missing[1])
 	}
-	var all []Exited
+	var all, drawn []Exited
 	by := make([][]Exited, len(trials))
 	for i, t := range trials {
 		chosen := c.arms()
@@ -91,6 +91,7 @@ func (c *ExitSuite) Run(out Output) error {
 			return fmt.Errorf("%s: %w", t.stream.Name, err)
 		}
 		all = append(all, by[i]...)
+		drawn = append(drawn, condensed(by[i])...)
 	}
 	var varied []Exited
 	if c.Sensitivity {
@@ -112,7 +113,7 @@ func (c *ExitSuite) Run(out Output) error {
 		err = c.print(out.Stdout, trials, by, varied, checks, missing)
 	}
 	if err == nil && c.Plot != "" {
-		err = plotExited(c.Plot, all)
+		err = plotExited(c.Plot, drawn)
 	}
 	if err != nil {
 		return err
