@@ -261,6 +261,9 @@ func (c *Exits) Run(out Output) error {
 		return writeJSON(out.Stdout, results)
 	}
 	t.preface(out.Stdout)
+	if c.Sensitivity {
+		printRefused(out.Stdout)
+	}
 	return printExited(out.Stdout, results)
 }
 

@@ -166,6 +166,11 @@ func TestExitSuite(t *testing.T) {
 	}
 	want(t, out.String(), "shuffled: 600 rows", "video: 600 rows", "hostile: 600 rows", "agreement in the worst segment", "latency saved ÷ hindsight's", "reported",
 		"nothing changed", "latency, gain ×2", "answers that disagree, less the bound", "NOT RUN: the given recording of an MLP wants -data")
+	for _, ch := range changes() {
+		if ch.refused != nil {
+			want(t, out.String(), "NOT RUN with "+ch.name+": ")
+		}
+	}
 	if drawn, err := os.ReadFile(plot); err != nil || !bytes.Contains(drawn, []byte("</svg>")) {
 		t.Errorf("the plot: %d bytes, %v", len(drawn), err)
 	}

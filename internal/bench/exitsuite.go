@@ -230,6 +230,8 @@ func (c *ExitSuite) print(w io.Writer, trials []*trial, by [][]Exited, varied []
 		}
 	}
 	if len(varied) > 0 {
+		fmt.Fprintln(w)
+		printRefused(w)
 		if err := printSensitivity(w, varied); err != nil {
 			return err
 		}
