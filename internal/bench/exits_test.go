@@ -62,6 +62,9 @@ func TestExits(t *testing.T) {
 	want(t, printed(t, c.Run, false), "for want of -calibration, static is tuned on the first 10 % of the stream")
 	c.Ramps, c.Mode, c.Controller, c.Depths, c.RampCost, c.Batch = "0,3", "latency", "apparate-code", "0.1,0.2,0.3,0.4,0.5", "0.01", 4
 	want(t, printed(t, c.Run, false), "2 ramps after 10, 40 % of a run, which add 1 % of one each", "they are {0,3} of the file's")
+	if testing.Short() {
+		return
+	}
 	c.Controller, c.Sensitivity = ours, true
 	if rows := parsed[Exited](t, printed(t, c.Run, true)); len(rows) < 20 || rows[0].Change != "" || rows[1].Change != "spend ×0.5" {
 		t.Errorf("%d rows, %q first", len(rows), rows[1].Change)
@@ -108,6 +111,7 @@ const givenData = "../../../shared/data"
 // 35,000: ramps 0, 2, 3, 5 and 6, the set never changed. Figures of the whole
 // stream are near, not equal.
 func TestGivenStream(t *testing.T) {
+	long(t)
 	given, err := (&ExitSuite{Dir: givenData}).given()
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
