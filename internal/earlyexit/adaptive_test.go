@@ -351,3 +351,15 @@ func BenchmarkLearn(b *testing.B) {
 		i++
 	}
 }
+
+func BenchmarkReconsider(b *testing.B) {
+	cost := even(7, 0.0039)
+	a := newAdaptive(b, Config{Mode: Latency, Ramps: 7, Costs: []Cost{cost}})
+	if err := a.Warm(outcomes(made(95, 2000, 7, 0))); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		a.reconsider()
+	}
+}
