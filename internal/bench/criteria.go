@@ -34,14 +34,14 @@ type averaged struct {
 	beyond float64 // disagreements over the bound, of the run that is worst at it
 }
 
-// average is the mean of all runs of a controller in a mode, unchanged, in
-// batches of n rows; n = 0: of any.
-func average(rows []Exited, name, mode string, n int) (m averaged) {
+// average is the mean of all runs of a controller in a mode, with a change or
+// none, in batches of n rows; n = 0: of any.
+func average(rows []Exited, name, mode, change string, n int) (m averaged) {
 	m.worst, m.beyond = 1, math.Inf(-1)
 	var sums []*float64
 	for i := range rows {
 		e := &rows[i]
-		if e.Controller != name || e.Mode != mode || e.Change != "" || n > 0 && e.Batch != n {
+		if e.Controller != name || e.Mode != mode || e.Change != change || n > 0 && e.Batch != n {
 			continue
 		}
 		m.worst = min(m.worst, e.Agreement)
@@ -77,7 +77,7 @@ func condensed(rows []Exited) []Exited {
 		if slices.ContainsFunc(all, func(a Exited) bool { return a.Controller == e.Controller && a.Mode == e.Mode && a.Batch == e.Batch }) {
 			continue
 		}
-		m := average(rows, e.Controller, e.Mode, e.Batch)
+		m := average(rows, e.Controller, e.Mode, "", e.Batch)
 		if m.runs > 1 {
 			m.Change = fmt.Sprintf("mean of %d seeds:", m.runs)
 		}
@@ -90,7 +90,7 @@ func condensed(rows []Exited) []Exited {
 func criteria(rows []Exited) []criterion {
 	var all []criterion
 	for _, mode := range []string{"latency", "compute"} {
-		e := average(rows, ours, mode, 0)
+		e := average(rows, ours, mode, "", 0)
 		if e.runs == 0 {
 			continue
 		}
@@ -126,11 +126,11 @@ func criteria(rows []Exited) []criterion {
 		add("agreement in the worst segment ("+worst.Segment+")", worst.Agreement, 0.988, false)
 		add("windows under the target", e.WindowsBelow, 0.10, true)
 		add("P95 overhead of ramps", e.P95Overhead, exitBudget, true)
-		if h := average(rows, "hindsight", mode, 0); h.runs > 0 {
+		if h := average(rows, "hindsight", mode, "", 0); h.runs > 0 {
 			add("latency saved ÷ hindsight's", e.SavedMean/h.SavedMean, 0.9, false)
 		}
 		for _, n := range []int{1, 4, 16} {
-			a := average(rows, "apparate-code", mode, n)
+			a := average(rows, "apparate-code", mode, "", n)
 			switch {
 			case a.runs == 0 || a.SavedMean <= 0:
 			case a.Agreement > e.Agreement+1e-9:
@@ -141,7 +141,7 @@ func criteria(rows []Exited) []criterion {
 				info(fmt.Sprintf("latency saved ÷ apparate-code's in batches of %d", n), e.SavedMean/a.SavedMean, 1.5)
 			}
 		}
-		if v := average(rows, "clairvoyant", mode, 0); v.runs > 0 {
+		if v := average(rows, "clairvoyant", mode, "", 0); v.runs > 0 {
 			info("latency saved ÷ clairvoyant's", e.SavedMean/v.SavedMean, 0.8)
 		}
 	}
@@ -184,34 +184,31 @@ func failed(all []criterion) error {
 	return fmt.Errorf("%d criteria of early exit do not hold: %w", n, ErrOff)
 }
 
-// printSensitivity prints, by change and mode, what each stream then gives.
-func printSensitivity(w io.Writer, all []Exited) error {
-	var streams []string
-	for _, e := range all {
-		if !slices.Contains(streams, e.Stream) {
-			streams = append(streams, e.Stream)
-		}
-	}
+// printSensitivity prints, by change and mode, what each stream then gives, the
+// mean of all seeds.
+func printSensitivity(w io.Writer, all [][]Exited) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "\n%s with one parameter changed: agreement (windows below), latency or compute saved, in %%\t", ours)
-	for _, s := range streams {
-		fmt.Fprintf(t, "%s\t", s)
+	for _, rows := range all {
+		fmt.Fprintf(t, "%s\t", rows[0].Stream)
 	}
 	fmt.Fprintln(t)
-	each := len(all) / len(streams)
-	for i := range each {
-		change := all[i].Change
-		if change == "" {
-			change = "nothing changed"
+	var done []string
+	for i := range all[0] {
+		e := &all[0][i]
+		name := e.Mode + ", " + cmp.Or(e.Change, "nothing changed")
+		if slices.Contains(done, name) {
+			continue
 		}
-		fmt.Fprintf(t, "%s, %s\t", all[i].Mode, change)
-		for k := range streams {
-			e := &all[k*each+i]
-			saved := e.SavedMean
+		done = append(done, name)
+		fmt.Fprintf(t, "%s\t", name)
+		for _, rows := range all {
+			m := average(rows, ours, e.Mode, e.Change, 0)
+			saved := m.SavedMean
 			if e.Mode == "compute" {
-				saved = e.ComputeSaved
+				saved = m.ComputeSaved
 			}
-			fmt.Fprintf(t, "%.2f (%.1f), %.1f\t", 100*e.Agreement, 100*e.WindowsBelow, 100*saved)
+			fmt.Fprintf(t, "%.2f (%.1f), %.1f\t", 100*m.Agreement, 100*m.WindowsBelow, 100*saved)
 		}
 		fmt.Fprintln(t)
 	}

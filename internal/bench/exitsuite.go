@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"motley/internal/earlyexit"
 	"motley/internal/earlyexit/baseline"
 )
 
@@ -86,21 +87,22 @@ func (c *ExitSuite) Run(out Output) error {
 	var all, drawn []Exited
 	by := make([][]Exited, len(trials))
 	for i, t := range trials {
-		chosen := c.arms()
+		chosen := c.seeded(c.arms())
 		if by[i], err = t.runAll(chosen, exitWindow, exitSeed, out.Progress); err != nil {
 			return fmt.Errorf("%s: %w", t.stream.Name, err)
 		}
 		all = append(all, by[i]...)
 		drawn = append(drawn, condensed(by[i])...)
 	}
-	var varied []Exited
+	var varied [][]Exited
 	if c.Sensitivity {
 		for _, t := range trials {
-			some, err := t.runAll(sensitive(arms()), exitWindow, exitSeed, out.Progress)
+			some, err := t.runAll(c.seeded(sensitive(arms())), exitWindow, exitSeed, out.Progress)
 			if err != nil {
 				return fmt.Errorf("%s: %w", t.stream.Name, err)
 			}
-			varied = append(varied, some...)
+			varied = append(varied, some)
+			all = append(all, some...)
 		}
 	}
 	var checks []criterion
@@ -108,7 +110,7 @@ func (c *ExitSuite) Run(out Output) error {
 		checks = append(checks, criteria(rows)...)
 	}
 	if out.JSON {
-		err = writeJSON(out.Stdout, append(all, varied...))
+		err = writeJSON(out.Stdout, all)
 	} else {
 		err = c.print(out.Stdout, trials, by, varied, checks, missing)
 	}
@@ -121,8 +123,24 @@ func (c *ExitSuite) Run(out Output) error {
 	return failed(checks)
 }
 
-// arms are all there are, Apparate's released code in larger batches as well, the
-// router's controller with several seeds.
+// seeded repeats the arms of the router's controller with other seeds: in mode
+// compute, where chance draws the audits, and where nothing is changed.
+func (c *ExitSuite) seeded(chosen []arm) []arm {
+	var all []arm
+	for _, a := range chosen {
+		all = append(all, a)
+		if a.name != ours || a.change != "" && a.mode != earlyexit.Compute {
+			continue
+		}
+		for n := range c.scale().seeds - 1 {
+			a.seed = uint64(n + 1)
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// arms are all there are, Apparate's released code in larger batches as well.
 func (c *ExitSuite) arms() []arm {
 	var all []arm
 	for _, a := range arms() {
@@ -131,13 +149,6 @@ func (c *ExitSuite) arms() []arm {
 			for _, n := range []int{4, 16} {
 				b := a
 				b.batch = n
-				all = append(all, b)
-			}
-		}
-		if a.name == ours {
-			for n := range c.scale().seeds - 1 {
-				b := a
-				b.seed = uint64(n + 1)
 				all = append(all, b)
 			}
 		}
@@ -217,7 +228,7 @@ func (c *ExitSuite) made(progress *Progress) ([]*trial, error) {
 	return trials, nil
 }
 
-func (c *ExitSuite) print(w io.Writer, trials []*trial, by [][]Exited, varied []Exited, checks []criterion, missing []error) error {
+func (c *ExitSuite) print(w io.Writer, trials []*trial, by, varied [][]Exited, checks []criterion, missing []error) error {
 	fmt.Fprintf(w, "Controllers of early exit, target %g %%, ramps within %g %% of a run, windows of %d rows.\n", 100*exitTarget, 100*exitBudget, exitWindow)
 	for _, err := range missing {
 		fmt.Fprintf(w, "NOT RUN: %v.\n", err)
