@@ -1,5 +1,6 @@
 // Command bench measures what a mix of instances carries under a policy, plans
-// mixes, and compares Motley with what was published. See `bench -h`.
+// mixes, replays recordings of early exit, and compares Motley with what was
+// published. See `bench -h`.
 package main
 
 import (
@@ -14,7 +15,8 @@ import (
 	"motley/internal/bench"
 )
 
-const usage = `bench: what a mix of instances carries, in a simulator that runs the router's own dispatcher.
+const usage = `bench: what a mix of instances carries, in a simulator that runs the router's own dispatcher;
+what early exit saves, on recordings, with the router's own controller.
 
   bench sim  -model M -mix TYPE=N,… (-rate QPS | -search) [flags]   one experiment
   bench plan -model M (-budget USD | -rate QPS) [flags]             the best mixes for a budget, or the cheapest for a rate
@@ -24,6 +26,9 @@ const usage = `bench: what a mix of instances carries, in a simulator that runs 
   bench suite planner  [-data DIR]                                  the planner's pick beside every mix there is
   bench suite robust   [-data DIR]                                  what is left of it under noise, outages and bursts
   bench suite gap      [-data DIR]                                  where what is missing to the batching bound goes
+  bench exits  -stream FILE [flags]                                 controllers of early exit on a recording
+  bench record -o FILE [flags]                                      make a recording with the built-in model
+  bench suite exits    [-data DIR] [-fashion DIR] [-sensitivity]    Motley's controller beside Apparate's and what hindsight knows
   bench -h                                                          print this
 
 Inputs of sim and plan:
@@ -60,11 +65,40 @@ Flags of plan:
   -limit TYPE=N,…    the most instances of a type; default: as many as the budget buys
   -candidates 20     mixes that are simulated, at most
 
+Flags of exits:
+  -stream FILE       a recording, .csv or .csv.gz: i, conf0, …, agree0, …, more in docs/exits.md; required
+  -calibration FILE  another one, which static is tuned on and motley learns from before; default: static on the first rows
+  -controller NAME   all (default), static, apparate-paper, apparate-code, motley, hindsight, clairvoyant
+  -mode MODE         latency or compute; default: each that the controller has
+  -target 0.99       share of answers that are to agree with the full model's
+  -budget 0.02       what the active ramps may add to a whole run, as a share of it
+  -ramps 0,2,3       the ramps that there are; default: all, of which controllers choose within the budget
+  -depths D0,D1,…    shares of a run after which the ramps stand; default: as the file says, or evenly spaced
+  -ramp-cost C       what a ramp adds, as a share of a run; one for all or a list; default: as the file says, or 0.0039
+  -batch 1           rows that run together and are learned of together
+  -window 1000       rows over which the agreement is looked at
+  -seed 1            of the chance that draws audits
+  -sensitivity       Motley's controller with each parameter halved and doubled
+
+Flags of record:
+  -o FILE            .csv or .csv.gz; required
+  -data DIR          the data set, MNIST's files; default: /usr/share/datasets/fashion-mnist
+  -split t10k        or train
+  -images FROM..TO   the pictures that are used; default: all
+  -segments KIND:ROWS,…  clean, noise=DEVIATION, brightness=FACTOR, shift=PIXELS, ramp=FROM..TO (of noise)
+  -video N           each picture stays for N frames while camera and light walk slowly
+  -shuffle           pictures in random order, anew each time all were shown
+  -seed 1            the same flags give the same bytes
+  -model fashion
+
 Flags of the suites:
-  -data DIR          the folder with kairos/latency_samples.jsonl, ribbon/, azure_functions/, azure_vm_noise/;
+  -data DIR          the folder with kairos/latency_samples.jsonl, ribbon/, azure_functions/, azure_vm_noise/, early_exit/;
                      default: the built-in table, and without what needs the others
-  -models M,…        some of ncf,rm2,wnd,mtwnd,dien; default: all (not of ribbon)
+  -models M,…        some of ncf,rm2,wnd,mtwnd,dien; default: all (not of ribbon and exits)
   -quick             fewer requests and seeds (not of ribbon)
+  -fashion DIR       exits: the data set that streams are recorded from; default as of record
+  -sensitivity       exits: every parameter halved and doubled
+  -plot FILE.svg     kairos, exits: draw
 
 Output:
   -json              one JSON array and nothing else
@@ -105,11 +139,15 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return runPlan(args[1:], stdout, stderr)
 	case "suite":
 		return runSuite(args[1:], stdout, stderr)
+	case "exits":
+		return runExits(args[1:], stdout, stderr)
+	case "record":
+		return runRecord(args[1:], stdout, stderr)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(stdout, usage)
 		return nil
 	}
-	fmt.Fprintf(stderr, "bench: unknown command %q; want sim, plan, suite or help\n", args[0])
+	fmt.Fprintf(stderr, "bench: unknown command %q; want sim, plan, exits, record, suite or help\n", args[0])
 	return errUsage
 }
 

@@ -68,7 +68,7 @@ func TestTranscript(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range []string{"-h", "help", "sim -h", "plan --help", "suite kairos -h"} {
+	for _, args := range []string{"-h", "help", "sim -h", "plan --help", "suite kairos -h", "exits -h", "record -h", "suite exits -h"} {
 		stdout, stderr, status := do(strings.Fields(args)...)
 		if stdout != usage || stderr != "" || status != 0 {
 			t.Errorf("bench %s: status %d, printed %d bytes and %q", args, status, len(stdout), stderr)
@@ -116,6 +116,24 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// TestExitsJSON: the same of recordings.
+func TestExitsJSON(t *testing.T) {
+	keys := "controller mode target agreement agreement_low95 worst_window windows_below latency_saved_mean latency_saved_median compute_saved p95_overhead audit_share recover_requests segments"
+	stdout, stderr, status := do("exits", "-stream", "testdata/stream.csv", "-controller", "all", "-calibration", "testdata/stream.csv", "-target", "0.9", "-json")
+	var rows []map[string]any
+	if err := json.Unmarshal([]byte(stdout), &rows); err != nil || status != 0 || len(rows) != 10 {
+		t.Fatalf("%v, status %d, %d rows, %q:\n%s", err, status, len(rows), stderr, stdout)
+	}
+	for _, row := range rows {
+		for _, key := range strings.Fields(keys) {
+			v, is := row[key]
+			if share, number := v.(float64); !is || number && key != "recover_requests" && !(share >= -1 && share <= 1) {
+				t.Errorf("%v of %v: %s is %v", row["mode"], row["controller"], key, v)
+			}
+		}
+	}
+}
+
 // TestTables: people get a table, and a plot where they ask for one.
 func TestTables(t *testing.T) {
 	plot := filepath.Join(t.TempDir(), "plot.svg")
@@ -124,6 +142,7 @@ func TestTables(t *testing.T) {
 		{"plan -model wnd -budget 0.8 -candidates 2 -requests 500 -seeds 1", "\nAdd next: one "},
 		{"plan -model rm2 -budget 0.4 -candidates 2 -requests 500 -seeds 1", " on in parts, in batches"},
 		{"plan -model rm2 -budget 0.8 -no-merge -candidates 2 -requests 500 -seeds 1", ", one by one)"},
+		{"exits -stream testdata/stream.csv -window 10", "clairvoyant"},
 		{"suite kairos -quick -models ncf -plot " + plot, "motley ÷ kairos"},
 	} {
 		if testing.Short() && strings.HasPrefix(c.args, "suite") {

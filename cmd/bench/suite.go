@@ -8,7 +8,7 @@ import (
 	"motley/internal/bench"
 )
 
-const suites = "kairos, ribbon, ablation, planner, robust or gap"
+const suites = "kairos, ribbon, ablation, planner, robust, gap or exits"
 
 func runSuite(args []string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
@@ -33,6 +33,17 @@ func runSuite(args []string, stdout, stderr io.Writer) error {
 	case "robust":
 		var r bench.Robust
 		return c.runSuite(&r.Suite, args[1:], stdout, stderr, r.Run)
+	case "exits":
+		var e bench.ExitSuite
+		c.StringVar(&e.Dir, "data", "", "")
+		c.StringVar(&e.Fashion, "fashion", bench.DefaultPictures, "")
+		c.StringVar(&e.Plot, "plot", "", "")
+		c.BoolVar(&e.Quick, "quick", false, "")
+		c.BoolVar(&e.Sensitivity, "sensitivity", false, "")
+		if done, err := c.parse(args[1:], stdout, stderr); done {
+			return err
+		}
+		return e.Run(c.output(stdout, stderr))
 	case "ribbon":
 		var r bench.Ribbon
 		c.StringVar(&r.Dir, "data", "", "")
