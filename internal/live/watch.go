@@ -59,11 +59,12 @@ func (w *watch) Begin(rows []int) uint32 {
 	w.calls, w.rows = w.calls[:0], w.rows[:0]
 	all, decided := 0, 0
 	show := uint32(0)
+	pressed := w.pressed()
 	for i, n := range rows {
 		r := w.ex.members[i].req
 		c := watchedCall{rows: n}
 		show |= r.Ramps
-		c.decided = w.gate != nil && min(r.Mode, w.gate.Mode()) > earlyexit.Off && r.Ramps == 0
+		c.decided = w.gate != nil && min(r.Mode, w.gate.Mode()) > earlyexit.Off && r.Ramps == 0 && !pressed
 		all += n
 		if c.decided {
 			decided += n
@@ -94,6 +95,23 @@ func (w *watch) Begin(rows []int) uint32 {
 		}
 	}
 	return active & (1<<w.exits.Ramps - 1)
+}
+
+// longWait is how many times as long as it runs a request waits where ramps are
+// not worth evaluating in mode latency.
+const longWait = 4
+
+// pressed reports whether a mode that saves no work should spend none: where
+// requests wait much longer than they run, an early answer is hardly sooner, and
+// what the ramps cost makes all of them wait longer.
+func (w *watch) pressed() bool {
+	if w.gate == nil || w.gate.Mode() != earlyexit.Latency {
+		return false
+	}
+	w.loop.mu.Lock()
+	defer w.loop.mu.Unlock()
+	core := w.loop.mu.core
+	return core.Model(w.ex.model).Queued > 0 && w.ex.predicted > 0 && core.Drain(w.ex.model) > longWait*w.ex.predicted
 }
 
 // At implements backend.Watcher.

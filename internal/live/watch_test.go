@@ -438,3 +438,45 @@ func isCanceled(err error) bool {
 	var e *backend.Error
 	return errors.As(err, &e) && e.Class == backend.Canceled
 }
+
+// TestLongWait: where requests wait long, mode latency spends nothing on ramps,
+// and mode compute, which makes the wait shorter, goes on.
+func TestLongWait(t *testing.T) {
+	for _, mode := range []earlyexit.Mode{earlyexit.Latency, earlyexit.Compute} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newChooser(mode, 2, 0)
+			l := stagedLoop(t, c, dispatch.Config{Models: []dispatch.Model{{Name: "m", QoS: time.Hour, MaxBatch: 1}}},
+				&stagedFake{ramps: 2, stage: ms10, says: sure})
+			for range 10 { // so that how long a run takes is known
+				if err := l.Do(askRows(t, 9)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			const crowd = 40
+			exits := make([]int, crowd)
+			var all sync.WaitGroup
+			for i := range crowd {
+				all.Go(func() {
+					r := askRows(t, 9)
+					if err := l.Do(r); err != nil {
+						t.Error(err)
+					}
+					exits[i] = r.Exit
+				})
+				synctest.Wait()
+			}
+			all.Wait()
+			early := 0
+			for _, e := range exits {
+				if e == 0 {
+					early++
+				}
+			}
+			// Only the last few have no long wait behind them.
+			if mode == earlyexit.Compute && early != crowd || mode == earlyexit.Latency && (early < 2 || early > 6 || exits[crowd-1] != 0) {
+				t.Errorf("mode %v: %d of %d left early: %v", mode, early, crowd, exits)
+			}
+			closed(t, l)
+		})
+	}
+}
