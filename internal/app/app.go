@@ -111,7 +111,11 @@ func (a *App) models() []router.Model {
 		}
 		one.Info = func() router.ModelInfo {
 			i := info()
-			return router.ModelInfo{Metadata: i.Metadata, Batched: i.Batched, MaxBatch: i.MaxBatch, Splits: i.Splits}
+			m := router.ModelInfo{Metadata: i.Metadata, Batched: i.Batched, MaxBatch: i.MaxBatch, Splits: i.Splits}
+			if i.Exits != nil {
+				m.Classes = i.Exits.Classes
+			}
+			return m
 		}
 		all = append(all, one)
 	}
