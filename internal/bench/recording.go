@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -156,9 +155,9 @@ func see(s *exitstream.Stream, m engine.Staged, p *pictures, plan []view, first 
 	for k := range plan {
 		p.draw(pixels[k*size:][:size], &plan[k], first+k, seed)
 	}
-	data := make([]byte, 0, 4*len(pixels))
-	for _, v := range pixels {
-		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+	data, err := binary.Append(nil, binary.LittleEndian, pixels)
+	if err != nil {
+		return err
 	}
 	in := &m.Metadata().Inputs[0]
 	e, err := m.Begin([]oip.Tensor{{Name: in.Name, Datatype: in.Datatype, Shape: []int64{int64(len(plan)), 1, int64(p.height), int64(p.width)}, Data: data}})
