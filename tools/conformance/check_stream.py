@@ -148,6 +148,19 @@ class Checks:
             for router in (self.near, self.far):
                 in_order(stream(router, self.pictures[:2], ee_active_ramps=text), self.ramps, 2, shown=shown)
 
+    def mode(self):
+        """A stream that shows ramps ends with the full model's answer; one that shows none may end early, where ee_mode says so."""
+        early = 0
+        for router in (self.near, self.far):
+            in_order(stream(router, self.pictures[:2], ee_mode="latency"), self.ramps, 2)
+            for i in range(50):
+                events = stream(router, self.pictures[i:i + 1], ee_mode="latency", ee_active_ramps="")
+                equal([e[0] for e in events], ["final"], "the events")
+                early += events[0][2]["parameters"]["ee_exit"] < self.ramps
+            in_order(stream(router, self.pictures[:1], ee_active_ramps=""), self.ramps, 1, shown=[])
+        expect(early >= 20, f"only {early} of 100 ended early")
+        return f"{early} of 100 without ramps ended early"
+
     def leaving(self):
         """A client that has seen enough closes the stream, and the only worker is free for the next."""
         before, waits = self.left(), []
@@ -271,6 +284,7 @@ def main():
          ("stream: many at once", c.concurrent),
          ("stream: curl -N", c.curl),
          ("stream: ee_active_ramps", c.chosen),
+         ("stream: ee_mode", c.mode),
          ("stream: closed after the first event", c.leaving),
          ("stream: errors", c.errors),
          ("early exit: ee_mode=off", c.off),
