@@ -51,7 +51,7 @@ func warm(c *earlyexit.Adaptive, e *config.EarlyExit) error {
 	if e.Recorded == nil {
 		return nil
 	}
-	if err := c.Warm(e.Recorded.Outcomes()); err != nil {
+	if err := c.Warm(e.Recorded.Rows); err != nil {
 		return fmt.Errorf("%s: %w", e.Calibration, err)
 	}
 	return nil

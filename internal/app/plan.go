@@ -415,5 +415,3 @@ func onDemand(mix []int) []planner.Count {
 	}
 	return all
 }
-
-func toMS(d time.Duration) float64 { return planner.Round(float64(d)/1e6, 6) }

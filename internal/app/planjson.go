@@ -60,7 +60,7 @@ func (s *study) record(of planner.Record) planRecord {
 	at := s.measured[keyOf(of.Of.Mix)].At
 	r := planRecord{
 		Model: strings.Join(s.names(), ","), Policy: s.cfg.Policy, Arrivals: s.arrivals.String(), Record: of,
-		RateQPS: planner.Round(at.Rate, 4), P50MS: toMS(at.P50), P99MS: toMS(at.P99),
+		RateQPS: planner.Round(at.Rate, 4), P50MS: planner.Milliseconds(at.P50), P99MS: planner.Milliseconds(at.P99),
 	}
 	if at.Requests > 0 {
 		r.QoSOK = planner.Round(at.Share(), 6)
@@ -68,7 +68,7 @@ func (s *study) record(of planner.Record) planRecord {
 	for i, m := range s.models {
 		one := planModel{
 			Model: m.Name, Share: planner.Round(s.shareOf(i), 6), Sizes: s.demand[i].Sizes.String(),
-			QoSMS: toMS(m.QoS), Percentile: planner.Round(100*m.Quantile, 6),
+			QoSMS: planner.Milliseconds(m.QoS), Percentile: planner.Round(100*m.Quantile, 6),
 		}
 		if i < len(at.Models) && at.Models[i].Requests > 0 {
 			one.QoSOK = planner.Round(at.Models[i].Share(), 6)

@@ -198,6 +198,10 @@ func (r *Remote) dial(ctx context.Context, deadline time.Time) (net.Conn, error)
 // Run implements Backend. A batch of one whose body needs no change goes to
 // the worker as it stands, and the worker's answer straight into the call's
 // response. When ctx ends, the connection is closed and Run returns at once.
+//
+// A worker that shows its ramps by infer_stream may let answers leave early of
+// its own accord; it is told not to, since what it says here counts as the full
+// model's.
 func (r *Remote) Run(ctx context.Context, model string, calls []*Call) error {
 	if len(calls) == 0 {
 		return nil
@@ -212,6 +216,8 @@ func (r *Remote) Run(ctx context.Context, model string, calls []*Call) error {
 	if err != nil {
 		return err
 	}
+	exits := r.exits(model)
+	opt.Full = exits != nil && exits.stream
 	x.take(calls)
 	msg, err := r.merge(ctx, x, opt)
 	if err != nil {

@@ -457,3 +457,30 @@ func TestRemoteStagedWithoutRamps(t *testing.T) {
 	}
 	checkCall(t, "whole", calls[0].Response, f, 3, false, four(0, 3))
 }
+
+// What is not staged counts as the full model's answer. A worker that may answer
+// early by itself is told that, one without ramps gets the request as it stands.
+func TestRemoteRunIsFull(t *testing.T) {
+	for _, tc := range []struct {
+		mode, want string
+	}{{oip.ModeDecoupled, "off"}, {oip.ModeMultiOutput, ""}, {"", ""}} {
+		f := &backendtest.Ramped{Properties: map[string]string{oip.MetaMode: tc.mode}, Eager: tc.mode == oip.ModeDecoupled}
+		r := ramped(t, f, backend.RemoteConfig{})
+		for _, calls := range [][]*backend.Call{
+			{rampedCall(t, false, "", four(0, 3))},
+			{rampedCall(t, false, `,"parameters":{"ee_mode":"compute"}`, four(0, 3)), rampedCall(t, true, "", four(0, 3))},
+		} {
+			if err := r.Run(t.Context(), "ramped", calls); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range calls {
+				checkCall(t, tc.mode, c.Response, f, 3, c.Request.HeadLength >= 0, four(0, 3))
+			}
+		}
+		for _, got := range f.Requests() {
+			if string(got.Exits.Mode) != tc.want || got.Exits.RampsGiven || got.Exits.Audit {
+				t.Errorf("mode %q: the worker got %+v", tc.mode, got)
+			}
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"motley/internal/earlyexit"
 	"motley/internal/earlyexit/baseline"
+	"motley/internal/exitstream"
 	"motley/internal/planner"
 )
 
@@ -46,7 +47,7 @@ type arm struct {
 
 // trial is what controllers are built for.
 type trial struct {
-	stream      *Stream
+	stream      *exitstream.Stream
 	calibration []earlyexit.Outcome // nil: none
 	config      baseline.Config     // but for the mode
 	batch       int
@@ -80,7 +81,7 @@ func arms() []arm {
 		}})
 	both(ours, func(t *trial, m earlyexit.Mode) (earlyexit.Controller, error) { return t.motley(m, nil) })
 	both("hindsight", func(t *trial, m earlyexit.Mode) (earlyexit.Controller, error) {
-		return baseline.NewHindsight(t.in(m), t.stream.Rows, t.stream.starts())
+		return baseline.NewHindsight(t.in(m), t.stream.Rows, t.stream.Starts())
 	})
 	both("clairvoyant", func(t *trial, m earlyexit.Mode) (earlyexit.Controller, error) {
 		return baseline.NewClairvoyant(t.in(m), t.stream.Rows)
@@ -173,23 +174,23 @@ func (c *Exits) load() (*trial, error) {
 	}
 	var depths, costs []float64
 	if c.Depths != "" {
-		if depths, err = parseNumbers(c.Depths); err != nil {
+		if depths, err = exitstream.ParseNumbers(c.Depths); err != nil {
 			return nil, usagef("-depths: %v", err)
 		}
 	}
 	if c.RampCost != "" {
-		if costs, err = parseNumbers(c.RampCost); err != nil {
+		if costs, err = exitstream.ParseNumbers(c.RampCost); err != nil {
 			return nil, usagef("-ramp-cost: %v", err)
 		}
 	}
-	if err := s.setCosts(depths, costs); err != nil {
+	if err := s.SetCosts(depths, costs); err != nil {
 		return nil, usagef("-stream %s: %v", c.Stream, err)
 	}
 	ramps, err := parseRamps(c.Ramps, s.Ramps)
 	if err != nil {
 		return nil, err
 	}
-	var calibration *Stream
+	var calibration *exitstream.Stream
 	if c.Calibration != "" {
 		if calibration, err = loadStream(c.Calibration); err != nil {
 			return nil, err
@@ -205,19 +206,19 @@ func (c *Exits) load() (*trial, error) {
 
 // newTrial prepares a stream that has its costs. A set of ramps that is given is
 // all that there is: the others are cut out of the recordings.
-func newTrial(s, calibration *Stream, ramps uint32, config baseline.Config) *trial {
+func newTrial(s, calibration *exitstream.Stream, ramps uint32, config baseline.Config) *trial {
 	t := &trial{stream: s, config: config, batch: 1, given: ramps}
 	if ramps != 0 {
-		t.stream = s.only(ramps)
+		t.stream = s.Only(ramps)
 		t.config.Ramps = 1<<t.stream.Ramps - 1
 	}
 	if calibration != nil {
 		if ramps != 0 {
-			calibration = calibration.only(ramps)
+			calibration = calibration.Only(ramps)
 		}
 		t.calibration = calibration.Rows
 	}
-	t.config.Cost = t.stream.cost()
+	t.config.Cost = t.stream.Cost()
 	return t
 }
 

@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"motley/internal/exitstream"
 )
 
 // saved writes a stream to a file of the test's.
-func saved(t *testing.T, s *Stream, name string) string {
+func saved(t *testing.T, s *exitstream.Stream, name string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
 	if err := saveStream(s, file); err != nil {
@@ -119,9 +121,9 @@ func TestGivenStream(t *testing.T) {
 		}
 		t.Fatal(err)
 	}
-	free := given.stream.only(0b1111111)
+	free := given.stream.Only(0b1111111)
 	free.RampCost = make([]float64, free.Ramps)
-	calibration := &Stream{Ramps: free.Ramps, Rows: given.calibration}
+	calibration := &exitstream.Stream{Ramps: free.Ramps, Rows: given.calibration}
 	five := newTrial(given.stream, calibration, 0b1101101, given.config)
 	all := newTrial(free, nil, 0b1111111, given.config)
 	for _, c := range []struct {

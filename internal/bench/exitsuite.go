@@ -9,6 +9,7 @@ import (
 
 	"motley/internal/earlyexit"
 	"motley/internal/earlyexit/baseline"
+	"motley/internal/exitstream"
 )
 
 // ExitSuite is the command `bench suite exits`: every controller of early exit
@@ -188,7 +189,7 @@ func (c *ExitSuite) given() (*trial, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.setCosts(mlpCost(s.Ramps)); err != nil {
+	if err := s.SetCosts(mlpCost(s.Ramps)); err != nil {
 		return nil, err
 	}
 	return newTrial(s, calibration, 0, baseline.Config{Target: exitTarget, Budget: exitBudget}), nil
@@ -197,13 +198,13 @@ func (c *ExitSuite) given() (*trial, error) {
 // made records the streams of the built-in model.
 func (c *ExitSuite) made(progress *Progress) ([]*trial, error) {
 	k := c.scale()
-	record := func(r Recorder) (*Stream, error) {
+	record := func(r Recorder) (*exitstream.Stream, error) {
 		r.Dir, r.Split, r.Model, r.Shuffle = c.Fashion, "t10k", "fashion", true
 		s, err := r.record(progress)
 		if err != nil {
 			return nil, err
 		}
-		return s, s.setCosts(nil, nil)
+		return s, s.SetCosts(nil, nil)
 	}
 	calibration, err := record(Recorder{Segments: k.calibration, Images: k.calibrationPictures, Seed: 1})
 	if err != nil {
@@ -220,7 +221,7 @@ func (c *ExitSuite) made(progress *Progress) ([]*trial, error) {
 			return nil, err
 		}
 		if r.Out == hostileName {
-			s = s.hostile(len(s.Rows)/3, len(s.Rows)/3+len(s.Rows)/5)
+			s = hostile(s, len(s.Rows)/3, len(s.Rows)/3+len(s.Rows)/5)
 			s.Name = hostileName
 		}
 		trials = append(trials, newTrial(s, calibration, 0, baseline.Config{Target: exitTarget, Budget: exitBudget}))

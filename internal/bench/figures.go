@@ -6,6 +6,7 @@ import (
 	"gonum.org/v1/gonum/mathext"
 
 	"motley/internal/earlyexit/baseline"
+	"motley/internal/exitstream"
 	"motley/internal/planner"
 )
 
@@ -75,7 +76,7 @@ type SegmentExited struct {
 }
 
 // figures sums up a replay.
-func figures(s *Stream, fates []fate, target float64, window int) Exited {
+func figures(s *exitstream.Stream, fates []fate, target float64, window int) Exited {
 	n := len(fates)
 	e := Exited{Stream: s.Name, Target: target, Rows: n, Window: min(window, n)}
 	errors := make([]int, n+1) // up to the row
@@ -122,7 +123,7 @@ func figures(s *Stream, fates []fate, target float64, window int) Exited {
 	}
 	e.AuditShare = float64(audits) / float64(n)
 	for k, g := range s.Segments {
-		seg := segmentFigures(fates[g.From:s.end(k)], errors[g.From:s.end(k)+1], target, window)
+		seg := segmentFigures(fates[g.From:s.End(k)], errors[g.From:s.End(k)+1], target, window)
 		seg.Segment = g.Name
 		if k > 0 {
 			e.Recover = max(e.Recover, seg.Recover)

@@ -147,7 +147,7 @@ func planRecords(s *Setup, v Variant, p *planner.Problem, plan *planner.Plan) []
 	for _, r := range plan.Records(p) {
 		records = append(records, PlanRecord{
 			Model: s.Model.Name, Policy: v.Name, Arrivals: s.Arrivals.String(),
-			QoSMS: toMS(s.Model.QoS), Percentile: planner.Round(100*s.Model.Quantile, 6), Record: r,
+			QoSMS: planner.Milliseconds(s.Model.QoS), Percentile: planner.Round(100*s.Model.Quantile, 6), Record: r,
 		})
 	}
 	return records

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"time"
 
 	"motley/internal/planner"
 	"motley/internal/sim"
@@ -47,8 +46,8 @@ type Record struct {
 func (s *Setup) record(counts []int, v Variant, m sim.Measurement, allowed float64) Record {
 	r := Record{
 		Model: s.Model.Name, Mix: mixText(s.Types, counts), Policy: v.Name, Arrivals: s.Arrivals.String(),
-		QoSMS: toMS(s.Model.QoS), Percentile: planner.Round(100*s.Model.Quantile, 6), RateQPS: planner.Round(m.Rate, 4),
-		P50MS: toMS(m.P50), P99MS: toMS(m.P99), CostUSDH: planner.Round(cost(s.Types, counts), 6),
+		QoSMS: planner.Milliseconds(s.Model.QoS), Percentile: planner.Round(100*s.Model.Quantile, 6), RateQPS: planner.Round(m.Rate, 4),
+		P50MS: planner.Milliseconds(m.P50), P99MS: planner.Milliseconds(m.P99), CostUSDH: planner.Round(cost(s.Types, counts), 6),
 		GoodputQPS: planner.Round(m.Goodput, 4), Busy: planner.Round(m.Busy, 6), Requests: s.Requests, Seeds: len(s.Seeds),
 		Late: m.Late, Rejected: m.Rejected, GivenUp: m.GivenUp,
 	}
@@ -61,8 +60,6 @@ func (s *Setup) record(counts []int, v Variant, m sim.Measurement, allowed float
 	}
 	return r
 }
-
-func toMS(d time.Duration) float64 { return planner.Round(float64(d)/1e6, 6) }
 
 // writeJSON writes one array, a record per line.
 func writeJSON[T any](w io.Writer, records []T) error {

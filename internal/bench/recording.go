@@ -1,21 +1,16 @@
 package bench
 
 import (
-	"compress/gzip"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
-	"math"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
 
 	"motley/internal/earlyexit"
 	"motley/internal/engine"
+	"motley/internal/exitstream"
 	"motley/internal/oip"
 	"motley/internal/planner"
 )
@@ -52,10 +47,10 @@ func (c *Recorder) Run(out Output) error {
 	}
 	if !out.JSON {
 		_, err = fmt.Fprintf(out.Stdout, "%s: %d rows, %d ramps; the full model is right on %.2f %%, the ramps agree with it on %s\n",
-			c.Out, len(s.Rows), s.Ramps, 100*s.right(), percents(s.agreements()))
+			c.Out, len(s.Rows), s.Ramps, 100*right(s), percents(agreements(s)))
 		return err
 	}
-	return writeJSON(out.Stdout, []recorded{{c.Out, len(s.Rows), s.Ramps, s.right(), s.agreements(), s.Depth, s.RampCost}})
+	return writeJSON(out.Stdout, []recorded{{c.Out, len(s.Rows), s.Ramps, right(s), agreements(s), s.Depth, s.RampCost}})
 }
 
 // recorded is what the command says of a recording, shares of 1.
@@ -69,56 +64,8 @@ type recorded struct {
 	RampCost  []float64 `json:"ramp_cost"`
 }
 
-// right is the share of rows whose label the full model finds.
-func (s *Stream) right() float64 {
-	n := 0
-	for i, l := range s.Labels {
-		if s.Rows[i].Class == l {
-			n++
-		}
-	}
-	return float64(n) / float64(max(1, len(s.Labels)))
-}
-
-// agreements are, by ramp, the share of rows on which it agrees.
-func (s *Stream) agreements() []float64 {
-	shares := make([]float64, s.Ramps)
-	for r := range shares {
-		n := 0
-		for i := range s.Rows {
-			n += int(s.Rows[i].Agree >> r & 1)
-		}
-		shares[r] = float64(n) / float64(len(s.Rows))
-	}
-	return shares
-}
-
-// saveStream writes a stream to a file, whole or not at all.
-func saveStream(s *Stream, name string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), ".recording-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	write := s.write
-	if strings.HasSuffix(name, ".gz") {
-		write = func(w io.Writer) error {
-			z := gzip.NewWriter(w)
-			return errors.Join(s.write(z), z.Close())
-		}
-	}
-	if err := errors.Join(write(f), f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
-}
-
 // record makes the stream.
-func (c *Recorder) record(progress *Progress) (*Stream, error) {
+func (c *Recorder) record(progress *Progress) (*exitstream.Stream, error) {
 	parts, err := parseScene(c.Segments)
 	if err != nil {
 		return nil, err
@@ -152,7 +99,7 @@ func (c *Recorder) record(progress *Progress) (*Stream, error) {
 	s := newRecording(staged, streamName(c.Out))
 	for _, part := range parts {
 		if n := len(s.Segments); n == 0 || s.Segments[n-1].Name != part.name {
-			s.Segments = append(s.Segments, Segment{part.name, len(s.Rows)})
+			s.Segments = append(s.Segments, exitstream.Segment{Name: part.name, From: len(s.Rows)})
 		}
 		s.Rows = append(s.Rows, make([]earlyexit.Outcome, part.rows)...)
 	}
@@ -162,7 +109,7 @@ func (c *Recorder) record(progress *Progress) (*Stream, error) {
 	var done atomic.Int64
 	err = parallel((len(plan)+batch-1)/batch, func(k int) error {
 		first := k * batch
-		if err := s.see(staged, p, plan[first:min(first+batch, len(plan))], first, c.Seed); err != nil {
+		if err := see(s, staged, p, plan[first:min(first+batch, len(plan))], first, c.Seed); err != nil {
 			return err
 		}
 		progress.Say("%d of %d rows recorded", min(done.Add(batch), int64(len(plan))), len(plan))
@@ -186,8 +133,8 @@ func parseImages(text string, count int) (from, to int, err error) {
 }
 
 // newRecording is a stream with the model's costs, in multiply-adds.
-func newRecording(m engine.Staged, name string) *Stream {
-	s := &Stream{Name: name, Ramps: m.Stages() - 1}
+func newRecording(m engine.Staged, name string) *exitstream.Stream {
+	s := &exitstream.Stream{Name: name, Ramps: m.Stages() - 1}
 	whole, until := int64(0), int64(0)
 	work := m.Work()
 	for _, w := range work {
@@ -201,16 +148,16 @@ func newRecording(m engine.Staged, name string) *Stream {
 	return s
 }
 
-// see runs a batch of rows, the first of which is number first.
-func (s *Stream) see(m engine.Staged, p *pictures, plan []view, first int, seed uint64) error {
+// see records a batch of rows of a stream, the first of which is number first.
+func see(s *exitstream.Stream, m engine.Staged, p *pictures, plan []view, first int, seed uint64) error {
 	size := p.height * p.width
 	pixels := make([]float32, len(plan)*size)
 	for k := range plan {
 		p.draw(pixels[k*size:][:size], &plan[k], first+k, seed)
 	}
-	data := make([]byte, 0, 4*len(pixels))
-	for _, v := range pixels {
-		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+	data, err := binary.Append(nil, binary.LittleEndian, pixels)
+	if err != nil {
+		return err
 	}
 	in := &m.Metadata().Inputs[0]
 	e, err := m.Begin([]oip.Tensor{{Name: in.Name, Datatype: in.Datatype, Shape: []int64{int64(len(plan)), 1, int64(p.height), int64(p.width)}, Data: data}})

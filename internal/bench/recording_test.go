@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"motley/internal/exitstream"
 )
 
 // madeUp writes a data set of n pictures, 28×28, and returns its folder.
@@ -37,7 +39,15 @@ func idx(t *testing.T, data []byte, dims ...int) []byte {
 	for _, d := range dims {
 		head = binary.BigEndian.AppendUint32(head, uint32(d))
 	}
-	return []byte(zipped(t, string(append(head, data...))))
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write(append(head, data...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 func writeIDX(t *testing.T, name string, data []byte, dims ...int) {
@@ -69,11 +79,11 @@ func TestRecord(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(s.Rows) != 70 || s.Ramps != 6 || len(s.Segments) != 6 || s.Segments[4] != (Segment{"clean", 50}) || s.Segments[5].Name != "ramp=0..0.3" ||
-			len(s.Labels) != 70 || len(s.Final) != 70 || s.classes() < 2 {
+		if len(s.Rows) != 70 || s.Ramps != 6 || len(s.Segments) != 6 || s.Segments[4] != (exitstream.Segment{Name: "clean", From: 50}) || s.Segments[5].Name != "ramp=0..0.3" ||
+			len(s.Labels) != 70 || len(s.Final) != 70 || s.Classes() < 2 {
 			t.Errorf("%d rows, %d ramps, %v", len(s.Rows), s.Ramps, s.Segments)
 		}
-		if err := s.setCosts(nil, nil); err != nil || len(s.Depth) != 6 || s.RampCost[0] <= 0 || s.RampCost[0] > 0.01 {
+		if err := s.SetCosts(nil, nil); err != nil || len(s.Depth) != 6 || s.RampCost[0] <= 0 || s.RampCost[0] > 0.01 {
 			t.Errorf("depths %v, ramp costs %v, %v", s.Depth, s.RampCost, err)
 		}
 		for k := range s.Rows {

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 
 	"motley/internal/earlyexit"
+	"motley/internal/exitstream"
 )
 
 // fate is what became of a row in a replay.
@@ -20,9 +21,9 @@ type fate struct {
 // after the batch. The controller is shown no signal of a ramp that is not
 // active or that the row has not come to, and no agreement but of ramps that it
 // saw, of rows that ran to the end.
-func replay(c earlyexit.Controller, s *Stream, mode earlyexit.Mode, n int, seed uint64) []fate {
+func replay(c earlyexit.Controller, s *exitstream.Stream, mode earlyexit.Mode, n int, seed uint64) []fate {
 	rng := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
-	cost := s.cost()
+	cost := s.Cost()
 	fates := make([]fate, len(s.Rows))
 	rows := make([]earlyexit.Row, n)
 	audits := make([]float64, n)

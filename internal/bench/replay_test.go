@@ -8,12 +8,13 @@ import (
 
 	"motley/internal/earlyexit"
 	"motley/internal/earlyexit/baseline"
+	"motley/internal/exitstream"
 )
 
 // careful is a controller that exits by a coin, and checks what it is shown.
 type careful struct {
 	t       *testing.T
-	s       *Stream
+	s       *exitstream.Stream
 	rng     *rand.Rand
 	compute bool
 	batch   int
@@ -149,7 +150,7 @@ func TestReplayCosts(t *testing.T) {
 
 // TestFigures compares with a count by hand.
 func TestFigures(t *testing.T) {
-	s := &Stream{Name: "s", Segments: []Segment{{"a", 0}, {"b", 6}}}
+	s := &exitstream.Stream{Name: "s", Segments: []exitstream.Segment{{Name: "a"}, {Name: "b", From: 6}}}
 	var fates []fate
 	// Wrong at 2, 6, 7 and 9 of 12.
 	for i := range 12 {

@@ -1,10 +1,6 @@
 package config
 
 import (
-	"bufio"
-	"compress/gzip"
-	"fmt"
-	"io"
 	"os"
 	"slices"
 
@@ -69,9 +65,6 @@ func share(f *faults, field string, value, low, high float64) {
 	}
 }
 
-// maxRecorded bounds a calibration file, unpacked, in bytes.
-const maxRecorded = 1 << 30
-
 // readRecorded reads a calibration file, packed or not.
 func readRecorded(path string) (*exitstream.Stream, error) {
 	file, err := os.Open(path)
@@ -79,20 +72,5 @@ func readRecorded(path string) (*exitstream.Stream, error) {
 		return nil, err
 	}
 	defer file.Close()
-	packed := bufio.NewReader(file)
-	var in io.Reader = packed
-	if magic, err := packed.Peek(2); err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
-		if in, err = gzip.NewReader(packed); err != nil {
-			return nil, err
-		}
-	}
-	limited := &io.LimitedReader{R: in, N: maxRecorded + 1}
-	s, err := exitstream.Read(limited)
-	if limited.N == 0 {
-		return nil, fmt.Errorf("has more than %d bytes", maxRecorded)
-	}
-	if err == nil && len(s.Rows) == 0 {
-		err = fmt.Errorf("has no rows")
-	}
-	return s, err
+	return exitstream.Read(file)
 }

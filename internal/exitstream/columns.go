@@ -14,6 +14,8 @@ type columns struct {
 	ramps                                    int
 	index, segment, label, final, confidence int
 	conf, agree, pred, margin, entropy       []int // by ramp
+
+	last uint64 // column i of the row before
 }
 
 // maxClass bounds the classes that a file may name.
@@ -39,7 +41,8 @@ func findColumns(header []string) (*columns, error) {
 		ramp, err := strconv.Atoi(name[len(family):])
 		list := lists[family]
 		if list == nil || err != nil || strconv.Itoa(ramp) != name[len(family):] {
-			return nil, fmt.Errorf("column %d: unknown column %.40q", at+1, name)
+			return nil, fmt.Errorf("column %d: unknown column %.40q; there are %s and, with the ramp's number, %s",
+				at+1, name, strings.Join(perRow, ", "), strings.Join(perRamp, ", "))
 		}
 		if ramp >= earlyexit.MaxRamps {
 			return nil, fmt.Errorf("column %s: at most %d ramps", name, earlyexit.MaxRamps)
@@ -78,38 +81,58 @@ func (c *columns) complete() error {
 	return nil
 }
 
-// row reads a line.
-func (c *columns) row(record []string) (Row, error) {
-	r := Row{Label: -1, Final: earlyexit.Unseen}
-	r.Outcome = earlyexit.Outcome{
-		Signals: make([]earlyexit.Signal, c.ramps), Exit: -1, Audit: 1, Ran: true, Class: -1,
+// row reads a line into the stream.
+func (c *columns) row(record []string, s *Stream) error {
+	o := earlyexit.Outcome{
+		Seq: uint64(len(s.Rows)), Signals: make([]earlyexit.Signal, c.ramps), Exit: -1, Audit: 1, Ran: true, Class: -1,
 	}
-	var err error
-	if r.Index, err = strconv.ParseUint(record[c.index], 10, 64); err != nil {
-		return r, fmt.Errorf("column i: %.40q: want a whole number", record[c.index])
+	n, err := strconv.ParseUint(record[c.index], 10, 64)
+	if err != nil || len(s.Rows) > 0 && n <= c.last {
+		return fmt.Errorf("column i: %.40q: want a whole number, above that of the row before", record[c.index])
 	}
+	c.last = n
+	if err := c.kind(record, s); err != nil {
+		return err
+	}
+	if c.label >= 0 {
+		label := int32(-1)
+		if err := class(record, "label", c.label, &label); err != nil {
+			return err
+		}
+		s.Labels = append(s.Labels, label)
+	}
+	if err := class(record, "final_pred", c.final, &o.Class); err != nil {
+		return err
+	}
+	if c.confidence >= 0 {
+		sure := float32(0)
+		if err := share(record, "final_conf", c.confidence, &sure); err != nil {
+			return err
+		}
+		s.Final = append(s.Final, sure)
+	}
+	for ramp := range o.Signals {
+		if err := c.ramp(record, ramp, &o); err != nil {
+			return err
+		}
+	}
+	s.Rows = append(s.Rows, o)
+	return nil
+}
+
+// kind begins a segment where its name is another than in the row before.
+func (c *columns) kind(record []string, s *Stream) error {
+	name := "all"
 	if c.segment >= 0 {
-		r.Segment = strings.Clone(record[c.segment])
-	}
-	for _, p := range []struct {
-		name string
-		at   int
-		to   *int32
-	}{{"label", c.label, &r.Label}, {"final_pred", c.final, &r.Class}} {
-		if err := class(record, p.name, p.at, p.to); err != nil {
-			return r, err
+		name = record[c.segment]
+		if name == "" || len(name) > 100 || strings.ContainsAny(name, ",\"\r\n") {
+			return fmt.Errorf("column segment: %.120q: want a name of 1 to 100 bytes, without commas, quotes and line ends", name)
 		}
 	}
-	r.Final.Class = r.Class
-	if err := share(record, "final_conf", c.confidence, &r.Final.Confidence); err != nil {
-		return r, err
+	if n := len(s.Segments); n == 0 || s.Segments[n-1].Name != name {
+		s.Segments = append(s.Segments, Segment{strings.Clone(name), len(s.Rows)}) // the record's memory is used again
 	}
-	for ramp := range r.Signals {
-		if err := c.ramp(record, ramp, &r.Outcome); err != nil {
-			return r, err
-		}
-	}
-	return r, nil
+	return nil
 }
 
 // ramp reads what one ramp said. Its class is known only where the file has
@@ -153,6 +176,12 @@ func (c *columns) ramp(record []string, ramp int, o *earlyexit.Outcome) error {
 	}
 	return nil
 }
+
+// perRow and perRamp are the names of columns, in the order that they are written in.
+var (
+	perRow  = []string{"i", "segment", "label", "final_pred", "final_conf"}
+	perRamp = []string{"conf", "agree", "pred", "margin", "entropy"}
+)
 
 // class reads a class, where the column is there.
 func class(record []string, name string, at int, to *int32) error {

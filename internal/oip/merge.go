@@ -23,6 +23,9 @@ type MergeOptions struct {
 	// never sent: the router has dealt with it.
 	AskRamps bool
 	Ramps    uint32
+	// Full asks a worker that may answer early of its own accord for the full
+	// model's answers.
+	Full bool
 }
 
 // Passthrough tells whether the worker can be sent the request's body as it
@@ -31,7 +34,7 @@ func Passthrough(r *Request, opt MergeOptions) bool {
 	if opt.Timeout > 0 && r.Timeout != max(opt.Timeout.Truncate(time.Microsecond), time.Microsecond) {
 		return false
 	}
-	if opt.AllOutputs || opt.AskRamps || r.Exits.given {
+	if opt.AllOutputs || opt.AskRamps || opt.Full || r.Exits.given {
 		return false
 	}
 	if opt.Binary {
@@ -247,6 +250,9 @@ func (m *merger) parameters() {
 	}
 	if m.opt.AskRamps {
 		m.b = append(appendRamps(append(m.b, `"ee_active_ramps":"`...), m.opt.Ramps), `","ee_audit":true,`...)
+	}
+	if m.opt.Full {
+		m.b = append(m.b, `"ee_mode":"off",`...)
 	}
 	if len(m.b) == open {
 		m.b = m.b[:start]

@@ -409,7 +409,7 @@ func FuzzParseRequest(f *testing.F) {
 			}
 		}
 		r.MergeKey(1, true)
-		for _, opt := range []MergeOptions{{}, {Binary: true}, {Binary: true, Timeout: 1}, {Binary: true, AllOutputs: true, AskRamps: true, Ramps: 1 << 31}} {
+		for _, opt := range []MergeOptions{{}, {Binary: true}, {Binary: true, Timeout: 1}, {Binary: true, AllOutputs: true, AskRamps: true, Ramps: 1 << 31}, {Full: true}} {
 			var m Message
 			if err := Merge(&m, []*Request{&r}, opt); err != nil {
 				if _, ok := err.(*BatchError); !ok || opt.Binary {

@@ -1,6 +1,9 @@
 package planner
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // Record is a mix of a plan as commands print it in JSON. They embed it in
 // records that begin with the model and what else the planner was not told.
@@ -132,3 +135,6 @@ func Round(v float64, digits int) float64 {
 	p := math.Pow10(digits)
 	return math.Round(v*p) / p
 }
+
+// Milliseconds is d in ms, to the nanosecond.
+func Milliseconds(d time.Duration) float64 { return Round(float64(d)/1e6, 6) }

@@ -267,14 +267,7 @@ func FuzzMix(f *testing.F) {
 	f.Add(uint64(2), false)
 	f.Fuzz(func(t *testing.T, seed uint64, seeded bool) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		var points []Point
-		for i := 0; seeded && i < 1+r.IntN(8); i++ {
-			points = append(points, Point{Batch: 1 + i*(1+r.IntN(50)*8) + i*1000, Mean: 1 + time.Duration(r.Int64N(1e10)), P99: time.Duration(r.Int64N(1e10))})
-		}
-		p, err := NewProfile(points)
-		if err != nil {
-			t.Skip(err)
-		}
+		p := anyProfile(t, r, seeded)
 		mix := &Mix{}
 		for range 1 + r.IntN(100) {
 			n := 1 + r.IntN(1<<r.IntN(30))

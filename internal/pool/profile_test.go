@@ -203,19 +203,26 @@ func checkShape(t *testing.T, p *Profile) {
 	}
 }
 
+// anyProfile is a profile of up to eight points, or of none where it is not seeded.
+func anyProfile(t *testing.T, r *rand.Rand, seeded bool) *Profile {
+	t.Helper()
+	var points []Point
+	for i := 0; seeded && i < 1+r.IntN(8); i++ {
+		points = append(points, Point{Batch: 1 + i*(1+r.IntN(50)*8) + i*1000, Mean: 1 + time.Duration(r.Int64N(1e10)), P99: time.Duration(r.Int64N(1e10))})
+	}
+	p, err := NewProfile(points)
+	if err != nil {
+		t.Skip(err)
+	}
+	return p
+}
+
 func FuzzProfileShape(f *testing.F) {
 	f.Add(uint64(1), true)
 	f.Add(uint64(2), false)
 	f.Fuzz(func(t *testing.T, seed uint64, seeded bool) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		var points []Point
-		for i := 0; seeded && i < 1+r.IntN(8); i++ {
-			points = append(points, Point{Batch: 1 + i*(1+r.IntN(50)*8) + i*1000, Mean: 1 + time.Duration(r.Int64N(1e10)), P99: time.Duration(r.Int64N(1e10))})
-		}
-		p, err := NewProfile(points)
-		if err != nil {
-			t.Skip(err)
-		}
+		p := anyProfile(t, r, seeded)
 		for range r.IntN(100) {
 			p.Observe(1+r.IntN(1<<r.IntN(30)), time.Duration(r.Int64N(1<<(1+r.IntN(62)))))
 		}

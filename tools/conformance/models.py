@@ -59,11 +59,20 @@ def digits_test():
     return x[1500:].astype(np.float64), y[1500:]
 
 
+def read_idx(data, part, name, header):
+    """The bytes after the header of one of Fashion-MNIST's files; part is train or t10k."""
+    return np.frombuffer(gzip.decompress((pathlib.Path(data) / f"{part}-{name}-ubyte.gz").read_bytes()), np.uint8, offset=header)
+
+
+def images(data, part):
+    """The pictures of Fashion-MNIST as the built-in model takes them."""
+    return (read_idx(data, part, "images-idx3", 16).reshape(-1, 1, 28, 28) / np.float32(255)).astype(np.float32)
+
+
 def clothes(data, part):
-    """The pictures of Fashion-MNIST in a quarter of their pixels, and their labels; part is train or t10k."""
-    read = lambda name, header: np.frombuffer(gzip.decompress((pathlib.Path(data) / f"{part}-{name}-ubyte.gz").read_bytes()), np.uint8, offset=header)
-    x = read("images-idx3", 16).reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).reshape(-1, 196) / 255
-    return x.round(4), read("labels-idx1", 8).astype(np.int64)
+    """The pictures of Fashion-MNIST in a quarter of their pixels, and their labels."""
+    x = read_idx(data, part, "images-idx3", 16).reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).reshape(-1, 196) / 255
+    return x.round(4), read_idx(data, part, "labels-idx1", 8).astype(np.int64)
 
 
 def small_and_large(root, data, small, large):

@@ -76,6 +76,24 @@ workers:
     remote: {{url: "http://127.0.0.1:{large}"}}
 """
 
+# Two routers that answer early: near, by the built-in model, and far, whose only worker is near.
+EARLY = """\
+listen: "127.0.0.1:{port}"
+models:
+  - name: fashion
+    qos: {{target: 30s}}
+    max_batch: 64
+    early_exit: {{mode: {mode}, target: 0.99, calibration: {calibration}}}
+instance_types:
+  - name: cpu
+workers:
+  - name: only
+    type: cpu
+    models: [fashion]
+    {worker}
+"""
+BUILTIN = "embedded: {engine: builtin, threads: 1}"
+
 # The same two models behind one name, by each of the scores and, with the first, with a looser target.
 SCORES = ["max-probability", "energy-probabilities", "energy-logits", "entropy", "margin"]
 CASCADES = [(s, s, 0.99) for s in SCORES] + [("loose", SCORES[0], 0.98)]
@@ -178,7 +196,7 @@ def main():
     parser.add_argument("--data", required=True, type=pathlib.Path, help="the directory of Fashion-MNIST's test images")
     parser.add_argument("--scores", action="store_true", help="only compare the scores of a cascade, and print a table")
     args = parser.parse_args()
-    router, binary, plain, *servers = free_ports(12)
+    router, near, far, binary, plain, *servers = free_ports(14)
     mlserver, small, large = servers[::3]
     python, tally, processes = sys.executable, Tally(), Processes(args.work)
     subprocess.run([python, HERE / "models.py", args.work / "models", args.data, *map(str, servers)], check=True)
@@ -213,15 +231,24 @@ def main():
             tally.run([python, HERE / "check_fashion.py", url, MODEL, args.data / "t10k-images-idx3-ubyte.gz",
                        args.data / "t10k-labels-idx1-ubyte.gz", ROOT / "README.md"])
             tally.run([python, HERE / "check_cascade.py", url, args.data])
+            recorded = args.work / "exits.csv"
+            tally.run([python, HERE / "check_stream.py", "record", url, args.data, recorded])
+            for name, port, mode, worker in (("near", near, "latency", BUILTIN), ("far", far, "compute", f'remote: {{url: "{at(near)}"}}')):
+                config = args.work / f"{name}.yaml"
+                config.write_text(EARLY.format(port=port, mode=mode, calibration=recorded, worker=worker))
+                processes.wait(name, processes.start(name, [args.router, "-config", config]), at(port) + "/v2/health/ready", 30)
+            tally.run([python, HERE / "check_stream.py", "check", url, at(near), at(far), args.data])
         if gate.poll() is None:
             tally.line("ok    the router is still there")
         else:
             tally.line(f"FAIL  the router ended by itself with status {gate.returncode}")
         if tally.counts["FAIL"]:
-            processes.show("router")
+            for name in dict(processes.started).keys() & {"router", "near", "far"}:
+                processes.show(name)
     finally:
         stubborn = processes.stop()
-    tally.line("FAIL  the router did not stop within 10 s" if "router" in stubborn else "ok    the router stops when told to")
+    late = [name for name in ("router", "near", "far") if name in stubborn]
+    tally.line(f"FAIL  {', '.join(late)} did not stop within 10 s" if late else "ok    the routers stop when told to")
     print("{ok} passed, {FAIL} failed, {skip} skipped".format(**tally.counts))
     sys.exit(1 if tally.counts["FAIL"] else 0)
 

@@ -23,6 +23,7 @@ type Ramped struct {
 	Ramps   int    // default 3
 	Classes int    // default 4
 	Mode    string // oip.ModeDecoupled, the default, or oip.ModeMultiOutput
+	Eager   bool   // infer answers by the first ramp unless ee_mode is off
 	// Properties are added to the metadata's, "" takes one away.
 	Properties map[string]string
 	// Events says what the stream holds for a request of so many rows; default:
@@ -185,7 +186,11 @@ func (f *Ramped) infer(rw http.ResponseWriter, q *http.Request, stream bool) {
 	case stream:
 		f.stream(rw, q, &req, x, &got)
 	default:
-		out := f.answer(f.Ramps, x, Event{})
+		exit := f.Ramps
+		if f.Eager && string(req.Exits.Mode) != "off" {
+			exit = 0
+		}
+		out := f.answer(exit, x, Event{})
 		for k := range f.Ramps {
 			if f.Mode == oip.ModeMultiOutput {
 				out = append(out, f.answer(k, x, Event{})[0])

@@ -1,4 +1,4 @@
-package bench
+package exitstream
 
 import (
 	"bufio"
@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// write writes the stream in the form that ReadStream reads. Columns that
+// Write writes the stream in the form that Read reads, not compressed. Columns that
 // nothing is known for are left out; numbers are as precise as float32.
-func (s *Stream) write(w io.Writer) error {
+func (s *Stream) Write(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	if s.Depth != nil {
 		fmt.Fprintf(out, "# depths=%s\n", numbers(s.Depth))
