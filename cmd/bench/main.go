@@ -24,6 +24,8 @@ const usage = `bench: what a mix of instances carries, in a simulator that runs 
   bench suite planner  [-data DIR]                                  the planner's pick beside every mix there is
   bench suite robust   [-data DIR]                                  what is left of it under noise, outages and bursts
   bench suite gap      [-data DIR]                                  where what is missing to the batching bound goes
+  bench load -url URL -model M (-rate QPS | -search) [flags]        load on a server over HTTP, by the clock
+  bench report FILE… -o page.html                                   raw results of load as one HTML page
   bench -h                                                          print this
 
 Inputs of sim and plan:
@@ -66,6 +68,24 @@ Flags of the suites:
   -models M,…        some of ncf,rm2,wnd,mtwnd,dien; default: all (not of ribbon)
   -quick             fewer requests and seeds (not of ribbon)
 
+Flags of load (docs/load.md):
+  -url http://HOST:PORT   a target; may be repeated: they take turns
+  -model NAME        may be repeated: each request is to one of them
+  -rate QPS | FROM..TO[, -steps 5]    of each target; a ramp has so many steps
+  -search -qos 25ms [-percentile 99]  find the allowable throughput instead
+  -rounds 1          how often all of it is run, with other seeds
+  -arrivals LAW, -sizes LAW           as above; default exponential, fixed:1
+  -duration 10s | -requests N         what is measured of each rate
+  -warmup 2s         before it, at the same rate
+  -timeout 1s        of the wait for a connection, and again of the answer
+  -connections 64, -threads 1, -seed 1
+  -data DIR [-split test]   pictures and labels (idx, gzip): accuracy is counted
+  -body FILE         an inference request as it is; may be repeated; default: random tensors by the model's metadata
+  -binary            tensors in binary
+  -param KEY=VALUE, -header "NAME: VALUE"   of every request; may be repeated
+  -no-check          do not look into the answers
+  -o FILE            raw results, for bench report
+
 Output:
   -json              one JSON array and nothing else
   -q                 no progress on stderr
@@ -105,6 +125,8 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return runPlan(args[1:], stdout, stderr)
 	case "suite":
 		return runSuite(args[1:], stdout, stderr)
+	case "load":
+		return runLoad(args[1:], stdout, stderr)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(stdout, usage)
 		return nil

@@ -1,0 +1,101 @@
+package bench
+
+import (
+	"context"
+	"math"
+
+	"motley/internal/load"
+)
+
+// searchStart is the rate a search begins with, in requests/s, and
+// searchStep the ratio between neighbouring rates at which it ends.
+const (
+	searchStart = 64
+	searchStep  = 1.02
+)
+
+// search finds for every target, in every round, the highest rate at which the
+// percentile of all requests is answered well within QoS: by doubling, then by
+// halving the interval in logarithms. A rate that fails by little is tried a
+// second time.
+func (r *loadRun) search(ctx context.Context) error {
+	for round := range r.Rounds {
+		for target := range r.plan.Targets {
+			if err := r.searchOne(ctx, target, round); err != nil || ctx.Err() != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *loadRun) searchOne(ctx context.Context, target, round int) error {
+	best := 0.0
+	var at []*loadCell
+	try := func(rate float64) (bool, error) {
+		for range 2 {
+			before := len(r.cells)
+			t, err := r.phase(ctx, load.Phase{Target: target, Rate: rate, Round: round}, r.hopeless(rate))
+			if err != nil {
+				return false, err
+			}
+			cells := r.cells[before:]
+			r.cells = r.cells[:before:before]
+			share := t.Share()
+			if ctx.Err() != nil {
+				return false, nil
+			}
+			if share >= r.Percentile/100 {
+				best, at = rate, cells
+				return true, nil
+			}
+			if share < 1-2*(1-r.Percentile/100) {
+				break
+			}
+		}
+		return false, nil
+	}
+	low, high := 0.0, math.Inf(1)
+	for rate := float64(searchStart); ctx.Err() == nil; {
+		ok, err := try(rate)
+		if err != nil {
+			return err
+		}
+		if ok {
+			low = rate
+		} else {
+			high = rate
+		}
+		switch {
+		case math.IsInf(high, 1):
+			rate *= 2
+		case low == 0:
+			rate /= 2
+		default:
+			rate = math.Sqrt(low * high)
+		}
+		if low > 0 && high/low < searchStep || rate < 0.1 || rate > 1e7 {
+			break
+		}
+	}
+	for _, c := range at {
+		c.allowable = best
+	}
+	if at == nil {
+		at = []*loadCell{{target: target, model: -1, round: round + 1, tally: r.plan.NewTally(r.QoS)}}
+	}
+	r.cells = append(r.cells, at...)
+	return nil
+}
+
+// hopeless tells that so many have missed QoS that the phase cannot be met any
+// more.
+func (r *loadRun) hopeless(rate float64) func(*load.Tally) bool {
+	expected := float64(r.Requests)
+	if r.Requests == 0 {
+		expected = rate * r.Duration.Seconds()
+	}
+	// Three times what is allowed, so that the share is seen to be far off.
+	most := max(20, 3*(1-r.Percentile/100)*expected)
+	return func(t *load.Tally) bool { return float64(t.Scheduled-t.Good) > most }
+}
