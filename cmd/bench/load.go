@@ -45,3 +45,24 @@ func runLoad(args []string, stdout, stderr io.Writer) error {
 	defer stop()
 	return l.Run(ctx, c.output(stdout, stderr))
 }
+
+func runReport(args []string, stdout, stderr io.Writer) error {
+	c := newCommand("report")
+	var r bench.LoadReport
+	c.StringVar(&r.Out, "o", "", "")
+	c.StringVar(&r.Title, "title", "Load", "")
+	c.Float64Var(&r.USDPerH, "usd-per-h", 0, "")
+	// Files may stand before and between the flags.
+	for len(args) > 0 {
+		if len(args[0]) == 0 || args[0][0] != '-' {
+			r.Files, args = append(r.Files, args[0]), args[1:]
+			continue
+		}
+		done, err := c.parseFlags(args, stdout, stderr)
+		if done {
+			return err
+		}
+		args = c.Args()
+	}
+	return r.Run(c.output(stdout, stderr))
+}

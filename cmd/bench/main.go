@@ -1,5 +1,5 @@
 // Command bench measures what a mix of instances carries under a policy, plans
-// mixes, and compares Motley with what was published. See `bench -h`.
+// mixes, compares Motley with what was published, and puts load on servers. See `bench -h`.
 package main
 
 import (
@@ -25,7 +25,7 @@ const usage = `bench: what a mix of instances carries, in a simulator that runs 
   bench suite robust   [-data DIR]                                  what is left of it under noise, outages and bursts
   bench suite gap      [-data DIR]                                  where what is missing to the batching bound goes
   bench load -url URL -model M (-rate QPS | -search) [flags]        load on a server over HTTP, by the clock
-  bench report FILE… -o page.html                                   raw results of load as one HTML page
+  bench report FILE… -o page.html [-title TEXT] [-usd-per-h USD]    raw results of load as one HTML page
   bench -h                                                          print this
 
 Inputs of sim and plan:
@@ -127,11 +127,13 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return runSuite(args[1:], stdout, stderr)
 	case "load":
 		return runLoad(args[1:], stdout, stderr)
+	case "report":
+		return runReport(args[1:], stdout, stderr)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(stdout, usage)
 		return nil
 	}
-	fmt.Fprintf(stderr, "bench: unknown command %q; want sim, plan, suite or help\n", args[0])
+	fmt.Fprintf(stderr, "bench: unknown command %q; want sim, plan, suite, load, report or help\n", args[0])
 	return errUsage
 }
 
@@ -149,16 +151,24 @@ func newCommand(name string) command {
 
 // parse parses the flags. -h prints the usage and is no fault.
 func (c command) parse(args []string, stdout, stderr io.Writer) (done bool, err error) {
+	if done, err := c.parseFlags(args, stdout, stderr); done {
+		return true, err
+	}
+	if c.NArg() > 0 {
+		fmt.Fprintf(stderr, "bench: unexpected argument %q; bench -h tells what there is\n", c.Arg(0))
+		return true, errUsage
+	}
+	return false, nil
+}
+
+// parseFlags is parse up to the first argument that is no flag.
+func (c command) parseFlags(args []string, stdout, stderr io.Writer) (done bool, err error) {
 	switch err := c.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(stdout, usage)
 		return true, nil
 	case err != nil:
 		fmt.Fprintf(stderr, "bench: %v; bench -h tells what there is\n", err)
-		return true, errUsage
-	}
-	if c.NArg() > 0 {
-		fmt.Fprintf(stderr, "bench: unexpected argument %q; bench -h tells what there is\n", c.Arg(0))
 		return true, errUsage
 	}
 	return false, nil

@@ -18,7 +18,7 @@ import (
 // Load is one command `bench load`.
 type Load struct {
 	URLs, Models []string
-	Rate         string // QPS or FROM..TO
+	Rate         string // QPS or FROM..TO; of a search, where it begins
 	Steps        int    // of a ramp
 	Search       bool
 	QoS          time.Duration
@@ -64,7 +64,7 @@ func (c *Load) Run(ctx context.Context, out Output) error {
 		}
 	}
 	if c.Search {
-		err = r.search(ctx)
+		err = r.search(ctx, rates[0])
 	} else {
 		err = r.measure(ctx, rates)
 	}
@@ -88,8 +88,6 @@ func (c *Load) check() ([]float64, error) {
 		return nil, usagef("-model: none is given")
 	case len(c.Models) > 256:
 		return nil, usagef("-model: at most 256 are taken")
-	case c.Search && c.Rate != "":
-		return nil, usagef("-search, -rate: give one of them")
 	case c.Search && c.QoS == 0:
 		return nil, usagef("-qos: -search needs one")
 	case c.QoS < 0:
@@ -118,10 +116,11 @@ func (c *Load) check() ([]float64, error) {
 			return nil, err
 		}
 	}
-	if c.Search {
-		return nil, nil
+	rates, err := c.rates()
+	if err == nil && c.Search && len(rates) > 1 {
+		err = usagef("-search, -rate: a search begins at one rate")
 	}
-	return c.rates()
+	return rates, err
 }
 
 // rates reads -rate. 0 stands for the rate of a trace.
@@ -287,8 +286,9 @@ func (r *loadRun) phase(ctx context.Context, ph load.Phase, enough func(*load.Ta
 		}
 	}
 	var werr error
-	started := time.Now()
-	_, err := p.Run(ctx, index, func(records []load.Record) bool {
+	started, said := time.Now(), time.Now()
+	enoughSeen := false
+	err := p.Run(ctx, index, func(records []load.Record) bool {
 		for i := range records {
 			tallies[records[i].Model].Add(&records[i])
 			if len(tallies) > 1 {
@@ -300,14 +300,28 @@ func (r *loadRun) phase(ctx context.Context, ph load.Phase, enough func(*load.Ta
 				return false
 			}
 		}
-		r.out.Progress.Say("%s, %.5g/s, %v: %s", p.Targets[ph.Target].URL, ph.Rate, time.Since(started).Round(100*time.Millisecond), all.Brief())
-		return enough == nil || !enough(all)
+		if time.Since(said) >= time.Second {
+			said = time.Now()
+			r.out.Progress.Say("%s, %.5g/s, %v: %s", p.Targets[ph.Target].URL, ph.Rate, said.Sub(started).Round(time.Second), all.Brief())
+		}
+		enoughSeen = enough != nil && enough(all)
+		return !enoughSeen
 	})
 	if err == nil {
 		err = werr
 	}
+	cut := enoughSeen || ctx.Err() != nil
+	if err == nil && r.stream != nil && !cut {
+		err = r.stream.End()
+	}
 	if err != nil {
 		return nil, err
+	}
+	if cut {
+		all.Cut()
+		for _, t := range tallies {
+			t.Cut()
+		}
 	}
 	for i, t := range tallies {
 		r.keep(loadCell{target: ph.Target, model: i, round: ph.Round + 1, rate: ph.Rate, tally: t})

@@ -16,16 +16,26 @@ func (r *loadRun) ratios(w io.Writer) error {
 		return nil
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "\n÷ %s\tmodel\trate/s\tachieved\tgood\tp50\tp99\t\n", r.plan.Targets[0].URL)
+	if r.Search {
+		fmt.Fprintf(t, "\n÷ %s\tmodel\tallowable\t\n", r.plan.Targets[0].URL)
+	} else {
+		fmt.Fprintf(t, "\n÷ %s\tmodel\trate/s\tachieved\tgood\tp50\tp99\t\n", r.plan.Targets[0].URL)
+	}
 	measures := []func(*load.Summary) *float64{
 		func(s *load.Summary) *float64 { return &s.AchievedQPS }, func(s *load.Summary) *float64 { return s.GoodputQPS },
 		func(s *load.Summary) *float64 { return s.P50MS }, func(s *load.Summary) *float64 { return s.P99MS },
 	}
+	if r.Search {
+		measures = []func(*load.Summary) *float64{func(s *load.Summary) *float64 { return s.AllowableQPS }}
+	}
 	for _, c := range r.cells {
-		if c.target == 0 || c.round != 1 {
+		if c.target == 0 || c.round != 1 || r.Search && c.model > 0 {
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.5g\t", r.plan.Targets[c.target].URL, r.summary(c).Model, c.rate)
+		fmt.Fprintf(t, "%s\t%s\t", r.plan.Targets[c.target].URL, r.summary(c).Model)
+		if !r.Search {
+			fmt.Fprintf(t, "%.5g\t", c.rate)
+		}
 		for _, m := range measures {
 			fmt.Fprintf(t, "%s\t", spread(r.paired(c, m)))
 		}

@@ -7,7 +7,7 @@ import (
 	"motley/internal/load"
 )
 
-// searchStart is the rate a search begins with, in requests/s, and
+// searchStart is the rate a search begins with unless told, in requests/s, and
 // searchStep the ratio between neighbouring rates at which it ends.
 const (
 	searchStart = 64
@@ -18,10 +18,13 @@ const (
 // percentile of all requests is answered well within QoS: by doubling, then by
 // halving the interval in logarithms. A rate that fails by little is tried a
 // second time.
-func (r *loadRun) search(ctx context.Context) error {
+func (r *loadRun) search(ctx context.Context, start float64) error {
+	if start == 0 {
+		start = searchStart
+	}
 	for round := range r.Rounds {
 		for target := range r.plan.Targets {
-			if err := r.searchOne(ctx, target, round); err != nil || ctx.Err() != nil {
+			if err := r.searchOne(ctx, target, round, start); err != nil || ctx.Err() != nil {
 				return err
 			}
 		}
@@ -29,7 +32,7 @@ func (r *loadRun) search(ctx context.Context) error {
 	return nil
 }
 
-func (r *loadRun) searchOne(ctx context.Context, target, round int) error {
+func (r *loadRun) searchOne(ctx context.Context, target, round int, start float64) error {
 	best := 0.0
 	var at []*loadCell
 	try := func(rate float64) (bool, error) {
@@ -55,28 +58,13 @@ func (r *loadRun) searchOne(ctx context.Context, target, round int) error {
 		}
 		return false, nil
 	}
-	low, high := 0.0, math.Inf(1)
-	for rate := float64(searchStart); ctx.Err() == nil; {
+	b := bracket{high: math.Inf(1)}
+	for rate, more := start, true; more && ctx.Err() == nil; rate, more = b.next() {
 		ok, err := try(rate)
 		if err != nil {
 			return err
 		}
-		if ok {
-			low = rate
-		} else {
-			high = rate
-		}
-		switch {
-		case math.IsInf(high, 1):
-			rate *= 2
-		case low == 0:
-			rate /= 2
-		default:
-			rate = math.Sqrt(low * high)
-		}
-		if low > 0 && high/low < searchStep || rate < 0.1 || rate > 1e7 {
-			break
-		}
+		b.note(rate, ok)
 	}
 	for _, c := range at {
 		c.allowable = best
@@ -98,4 +86,27 @@ func (r *loadRun) hopeless(rate float64) func(*load.Tally) bool {
 	// Three times what is allowed, so that the share is seen to be far off.
 	most := max(20, 3*(1-r.Percentile/100)*expected)
 	return func(t *load.Tally) bool { return float64(t.Scheduled-t.Good) > most }
+}
+
+// bracket is where the rate lies that a search is after: low carried, high did
+// not.
+type bracket struct{ low, high float64 }
+
+func (b *bracket) note(rate float64, carried bool) {
+	if carried {
+		b.low = rate
+	} else {
+		b.high = rate
+	}
+}
+
+// next is the rate to try; false: the search is over.
+func (b *bracket) next() (float64, bool) {
+	switch {
+	case math.IsInf(b.high, 1):
+		return 2 * b.low, b.low < 1e6
+	case b.low == 0:
+		return b.high / 2, b.high > 0.1
+	}
+	return math.Sqrt(b.low * b.high), b.high/b.low > searchStep
 }

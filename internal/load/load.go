@@ -9,6 +9,7 @@
 package load
 
 import (
+	"slices"
 	"time"
 
 	"motley/internal/mono"
@@ -46,7 +47,7 @@ func (o Outcome) Sent() bool { return o < Busy }
 type Record struct {
 	At   mono.Time     // scheduled, since the phase began
 	Free time.Duration // until a connection was free for it; 0: one was before
-	Sent time.Duration // until it was written; 0 where it was not sent
+	Sent time.Duration // until its first bytes were written; 0 where it was not sent
 	Done time.Duration // until its last byte had come, or its failure was known
 
 	Rows  uint32 // items it asked for
@@ -62,5 +63,8 @@ type Record struct {
 }
 
 // Own is the generator's own delay: from the instant at which the request was
-// due and a connection free to the end of its write.
+// due and a connection free to its first write.
 func (r *Record) Own() time.Duration { return r.Sent - r.Free }
+
+// ErrorKinds are the names of the outcomes that are failures.
+func ErrorKinds() []string { return slices.Clone(outcomeNames[1:]) }

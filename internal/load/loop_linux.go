@@ -275,7 +275,7 @@ func (l *loop) write(c *conn) {
 		l.fail(c, Reset)
 		return
 	}
-	if done {
+	if c.rec.Sent == 0 { // how long the rest takes is for the server to decide
 		c.rec.Sent = l.now().Sub(c.rec.At)
 	}
 	if done == c.blocked {
@@ -351,7 +351,7 @@ func (l *loop) expire(now mono.Time) {
 func (l *loop) fail(c *conn, why Outcome) {
 	c.rec.Outcome = why
 	c.rec.Done = l.now().Sub(c.rec.At)
-	if c.rec.Sent == 0 { // not written to its end
+	if c.rec.Sent == 0 {
 		c.rec.Sent = c.rec.Done
 	}
 	l.add(c.rec)
@@ -443,12 +443,8 @@ func (l *loop) done(c *conn, b []byte, end int) {
 			}
 		}
 	}
-	unwritten := len(c.left) > 0
-	if unwritten {
-		rec.Sent = rec.Done
-	}
 	l.add(*rec)
-	if r.hangUp || unwritten {
+	if r.hangUp || len(c.left) > 0 {
 		l.shut(c)
 		return
 	}

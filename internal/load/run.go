@@ -14,7 +14,7 @@ const connectWithin = 5 * time.Second
 // by one goroutine at a time; take ends the phase by returning false. What is
 // under way then, or when the context ends, is dropped without a record. The
 // error is of the machine, or says that no connection could be made at all.
-func (p *Plan) Run(ctx context.Context, phase int, take func([]Record) bool) (begin time.Time, err error) {
+func (p *Plan) Run(ctx context.Context, phase int, take func([]Record) bool) (err error) {
 	var stop atomic.Bool
 	defer context.AfterFunc(ctx, func() { stop.Store(true) })()
 	sink := make(chan []Record, 64) // some 2 MB: the loops do not wait while take writes to a disk
@@ -22,15 +22,15 @@ func (p *Plan) Run(ctx context.Context, phase int, take func([]Record) bool) (be
 	for i := range loops {
 		l, err := newLoop(p, phase, i, sink, &stop)
 		if err != nil {
-			return begin, err
+			return err
 		}
 		defer l.close()
 		if err := l.connect(connectWithin); err != nil {
-			return begin, err
+			return err
 		}
 		loops[i] = l
 	}
-	begin = time.Now().Add(time.Millisecond) // when the threads are up
+	begin := time.Now().Add(time.Millisecond) // when the threads are up
 	ended := make(chan error)
 	for _, l := range loops {
 		go func() { ended <- l.run(begin) }()
@@ -54,5 +54,5 @@ func (p *Plan) Run(ctx context.Context, phase int, take func([]Record) bool) (be
 			take(records)
 		}
 	}
-	return begin, err
+	return err
 }

@@ -18,6 +18,8 @@ import (
 //
 //	'P'  a phase: JSON, see PhaseInfo. The records after it are of it.
 //	'R'  records of recordSize bytes each
+//	'E'  the phase ended as planned; no bytes. It is missing where a phase was cut
+//	     short: by hand, or since a search had seen enough
 //
 // Blocks of other kinds are left out by readers. A stream that was cut is read
 // up to its last whole block.
@@ -25,6 +27,7 @@ const (
 	magic        = "MOTLOAD\x01"
 	recordSize   = 48
 	largestBlock = 1 << 20
+	longestTime  = 24 * 366 * time.Hour // that a reader takes
 )
 
 // PhaseInfo tells what a phase was.
@@ -74,6 +77,9 @@ func (s *Stream) Phase(p *Plan, ph Phase, qos time.Duration) error {
 	}
 	return s.block('P', text)
 }
+
+// End says that the phase ran to its end.
+func (s *Stream) End() error { return s.block('E', nil) }
 
 // Add writes records of the phase.
 func (s *Stream) Add(records []Record) error {
@@ -136,9 +142,8 @@ func parseRecord(b []byte) (Record, error) {
 		Rows: le.Uint32(b[32:]), Right: le.Uint32(b[36:]), Status: le.Uint16(b[40:]),
 		Model: b[44], Outcome: Outcome(b[45]), Exit: int8(b[46]), Warm: b[47]&flagWarm != 0, Labelled: b[47]&flagLabelled != 0,
 	}
-	const longest = 24 * 366 * time.Hour
 	for _, d := range []time.Duration{time.Duration(r.At), r.Free, r.Sent, r.Done} {
-		if d < 0 || d > longest {
+		if d < 0 || d > longestTime {
 			return r, errors.New("a time is out of range")
 		}
 	}

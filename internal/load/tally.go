@@ -32,17 +32,25 @@ type Tally struct {
 	merged          float64   // s of the tallies that were merged into this one
 }
 
-// NewTally counts what becomes of one phase of the plan. qos 0: no
-// target.
+// NewTally counts what becomes of one phase of the plan. qos 0: no target.
 func (p *Plan) NewTally(qos time.Duration) *Tally {
-	// Three digits; up to twice the timeout, since a loop may come late.
-	h := func() *hdr.Histogram { return hdr.New(1, int64(2*p.Timeout+time.Second), 3) }
-	t := &Tally{Latency: h(), Own: h(), Wait: h(), Statuses: map[uint16]int{}, qos: qos, warm: p.Warmup}
+	t := newTally(2*p.Timeout + time.Second) // the timeout counts twice, and a loop may come late
+	t.qos, t.warm = qos, p.Warmup
 	if p.Requests == 0 {
 		t.span = p.Duration
 	}
 	return t
 }
+
+// newTally keeps times up to longest, to three digits.
+func newTally(longest time.Duration) *Tally {
+	h := func() *hdr.Histogram { return hdr.New(1, int64(longest), 3) }
+	return &Tally{Latency: h(), Own: h(), Wait: h(), Statuses: map[uint16]int{}}
+}
+
+// Cut says that the phase was ended before its time: it was measured until the
+// last request ended.
+func (t *Tally) Cut() { t.span = 0 }
 
 // Seconds is how long was measured. Where a number of requests was asked for,
 // it is until the last one ended.
