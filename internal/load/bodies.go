@@ -161,7 +161,10 @@ func (b *Bodies) build(m *message, prefix []byte, x shot) (rows int, labels []ui
 		m.cuts = append(m.cuts, cut{0, f.body})
 		headLength, rows = f.headLength, f.rows
 	} else {
-		rows = min(x.rows, b.rows)
+		rows = 1
+		if b.batched {
+			rows = min(x.rows, b.rows)
+		}
 		from := int(x.pick * float64(b.rows-rows+1))
 		if b.labels != nil {
 			labels = b.labels[from : from+rows]
