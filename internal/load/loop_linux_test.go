@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -26,10 +27,28 @@ import (
 // certain: the waking of this process's threads.
 const slack = 5 * time.Millisecond
 
+// tries runs a measurement until it comes out, a few times at the most: on a
+// machine that is busy with other things any one may be spoilt.
+func tries(t *testing.T, measure func() error) {
+	t.Helper()
+	var errs error
+	for range 4 {
+		err := measure()
+		if err == nil {
+			return
+		}
+		errs = errors.Join(errs, err)
+	}
+	t.Error(errs)
+}
+
 // TestPercentiles: the percentiles are those of the delays that the server
 // made, as itself measured them, to 1 % and the timers' slack.
 func TestPercentiles(t *testing.T) {
-	t.Parallel()
+	tries(t, func() error { return percentiles(t) })
+}
+
+func percentiles(t *testing.T) error {
 	var mu sync.Mutex
 	var delays []time.Duration
 	n := 0
@@ -54,26 +73,30 @@ func TestPercentiles(t *testing.T) {
 	for _, r := range results(t, p) {
 		tally.Add(&r)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if tally.Scheduled < 300 || tally.By[OK] != tally.Scheduled || len(delays) != tally.Scheduled {
 		t.Fatalf("%d scheduled, %v, %d answered", tally.Scheduled, tally.By, len(delays))
 	}
 	slices.Sort(delays)
-	own := time.Duration(tally.Own.ValueAtQuantile(95))
 	for _, q := range []float64{50, 75, 90, 95, 99} {
 		got := time.Duration(tally.Latency.ValueAtQuantile(q))
 		rank := int(math.Round(q / 100 * float64(len(delays))))
 		low, high := delays[max(0, rank-2)], delays[rank]
-		if float64(got) < 0.998*float64(low) || float64(got) > 1.01*float64(high)+float64(slack+own) {
-			t.Errorf("p%v: %v, the server's delays %v to %v, own delay %v", q, got, low, high, own)
+		if float64(got) < 0.998*float64(low) {
+			t.Fatalf("p%v: %v, less than the server took: %v", q, got, low)
+		}
+		if float64(got) > 1.01*float64(high)+float64(slack) {
+			return fmt.Errorf("p%v: %v, the server's delays %v to %v", q, got, low, high)
 		}
 	}
+	return nil
 }
 
 // TestStall: a server that stops for 200 ms is charged for all who would have
 // come meanwhile. Who waits for each answer before the next request sees one
 // slow answer among thousands.
 func TestStall(t *testing.T) {
-	t.Parallel()
 	const stall = 200 * time.Millisecond
 	stalling := func(every int64) func(io.Writer, []byte) bool {
 		var mu sync.Mutex
@@ -102,12 +125,14 @@ func TestStall(t *testing.T) {
 	if tally.Wait.TotalCount() < 100 { // 8 connections, 200 requests
 		t.Errorf("%d waited for a connection", tally.Wait.TotalCount())
 	}
-
-	closed := closedLoop(t, serve(t, stalling(300)), 1000)
-	slices.Sort(closed)
-	if got := closed[len(closed)*99/100]; got > stall/4 || closed[len(closed)-1] < stall {
-		t.Errorf("closed loop: p99 %v, max %v: the stall was to hide", got, closed[len(closed)-1])
-	}
+	tries(t, func() error {
+		closed := closedLoop(t, serve(t, stalling(300)), 1000)
+		slices.Sort(closed)
+		if got := closed[len(closed)*99/100]; got > stall/4 || closed[len(closed)-1] < stall {
+			return fmt.Errorf("closed loop: p99 %v, max %v: the stall was to hide", got, closed[len(closed)-1])
+		}
+		return nil
+	})
 }
 
 // closedLoop is how long each of n requests took, one after the other.
@@ -199,7 +224,7 @@ func TestOutcomes(t *testing.T) {
 			p.Requests, p.Connections = 12, 20 // as many as there are requests: none waits for a timeout
 			p.Timeout = 2 * time.Second
 			if c.want == Timeout {
-				p.Timeout = 100 * time.Millisecond
+				p.Timeout = 500 * time.Millisecond
 			}
 			all := results(t, p)
 			for _, r := range all {
@@ -253,7 +278,7 @@ func TestBusy(t *testing.T) {
 		}
 		last = r.At
 	}
-	if by[Busy] < 10 || by[OK] < 3 || by[Busy]+by[OK] != 60 {
+	if by[Busy] < 10 || by[OK] < 3 || by[Busy]+by[OK]+by[Timeout] != 60 {
 		t.Errorf("by outcome %v", by)
 	}
 }
@@ -261,23 +286,19 @@ func TestBusy(t *testing.T) {
 // TestRefused: a server that has gone makes no connections, and that is told.
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	var s *server
 	var once sync.Once
-	gone := make(chan struct{})
-	s = serve(t, func(io.Writer, []byte) bool {
-		once.Do(func() {
-			s.stop()
-			close(gone)
-		})
+	var self atomic.Pointer[server]
+	s := serve(t, func(io.Writer, []byte) bool {
+		once.Do(func() { self.Load().stop() })
 		return false
 	})
+	self.Store(s)
 	p := planFor(t, s, "constant", 200)
 	p.Requests, p.Timeout = 40, 50*time.Millisecond
 	var by [outcomes]int
 	for _, r := range results(t, p) {
 		by[r.Outcome]++
 	}
-	<-gone
 	if by[Reset] < 1 || by[Refused] < 20 || by[Reset]+by[Refused]+by[Busy] != 40 {
 		t.Errorf("by outcome %v", by)
 	}

@@ -2,7 +2,6 @@ package load
 
 import (
 	"math/rand/v2"
-	"time"
 
 	"motley/internal/mono"
 	"motley/internal/workload"
@@ -70,6 +69,3 @@ func (s *schedule) next() (shot, bool) {
 		}
 	}
 }
-
-// span is how long the phase is measured for, where the plan says so.
-func (s *schedule) span() time.Duration { return s.end.Sub(s.warm) }
