@@ -83,9 +83,15 @@ func (r *loadRun) hopeless(rate float64) func(*load.Tally) bool {
 	if r.Requests == 0 {
 		expected = rate * r.Duration.Seconds()
 	}
-	// Three times what is allowed, so that the share is seen to be far off.
-	most := max(20, 3*(1-r.Percentile/100)*expected)
+	most := mostMissed(expected, r.Percentile)
 	return func(t *load.Tally) bool { return float64(t.Scheduled-t.Good) > most }
+}
+
+// mostMissed is after how many misses, of so many requests, a phase of a search
+// ends: three times what is allowed, so that its share tells that it failed by
+// far.
+func mostMissed(expected, percentile float64) float64 {
+	return max(20, 3*(1-percentile/100)*expected)
 }
 
 // bracket is where the rate lies that a search is after: low carried, high did
