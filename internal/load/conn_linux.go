@@ -11,7 +11,9 @@ import (
 
 // conn is a connection of a loop, always in exactly one of its lists.
 type conn struct {
-	fd         int // −1: none
+	fd         int   // −1: none
+	index      int32 // among the loop's
+	nth        int32 // of the descriptors it had; their numbers come again
 	next, prev *conn
 	on         *list
 

@@ -32,7 +32,6 @@ type loop struct {
 	events  []unix.EpollEvent
 	scratch []byte
 	conns   []conn
-	byFD    map[int32]*conn
 	opening list
 	idle    list
 	busy    list // in the order in which they time out
@@ -55,7 +54,7 @@ func newLoop(p *Plan, phase, share int, sink chan<- []Record, stop *atomic.Bool)
 	}
 	l := &loop{
 		plan: p, phase: phase, target: &p.Targets[ph.Target], schedule: s, sink: sink, stop: stop,
-		events: make([]unix.EpollEvent, 256), scratch: make([]byte, 256<<10), byFD: map[int32]*conn{}, epoll: -1,
+		events: make([]unix.EpollEvent, 256), scratch: make([]byte, 256<<10), epoll: -1,
 	}
 	for _, b := range p.Models {
 		l.prefixes = append(l.prefixes, p.prefix(l.target, b))
@@ -80,7 +79,7 @@ func (l *loop) connect(within time.Duration) (err error) {
 	l.begin = time.Now()
 	for i := range l.conns {
 		c := &l.conns[i]
-		c.fd = -1
+		c.fd, c.index = -1, int32(i)
 		l.open(c)
 	}
 	for until := mono.Time(within); l.opening.n > 0 && l.now() < until && !l.stop.Load(); {
@@ -187,8 +186,8 @@ func (l *loop) wait(until mono.Time) error {
 	}
 	for i := range l.events[:n] {
 		e := &l.events[i]
-		c := l.byFD[e.Fd]
-		if c == nil {
+		c := &l.conns[e.Fd]
+		if c.nth != e.Pad {
 			continue // closed by what came before it
 		}
 		l.handle(c, e.Events)
@@ -286,7 +285,7 @@ func (l *loop) write(c *conn) {
 
 // watch asks for what the connection waits for.
 func (l *loop) watch(c *conn, op int) error {
-	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
+	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: c.index, Pad: c.nth} // 64 bits of one's own
 	if c.blocked {
 		e.Events |= unix.EPOLLOUT
 	}
@@ -310,19 +309,18 @@ func (l *loop) open(c *conn) {
 		return
 	}
 	c.fd, c.fresh, c.blocked = fd, true, true
+	c.nth++
 	if err := l.watch(c, unix.EPOLL_CTL_ADD); err != nil { // the system watches no more
 		l.lastErr = err
 		l.shut(c)
 		return
 	}
-	l.byFD[int32(fd)] = c
 	l.opening.push(c)
 }
 
 // shut closes a connection that is of no use any more, and opens it anew:
 // later, if it never was of use.
 func (l *loop) shut(c *conn) {
-	delete(l.byFD, int32(c.fd))
 	_ = unix.Close(c.fd) // nothing more is wanted of it
 	c.fd = -1
 	if c.fresh {
