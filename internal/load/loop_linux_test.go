@@ -231,7 +231,7 @@ func TestOutcomes(t *testing.T) {
 				if r.Outcome != c.want || r.Status != c.status || r.Rows != 2 || r.Sent <= 0 || r.Done < r.Sent {
 					t.Errorf("%+v, want %v", r, c.want)
 				}
-				if c.want == Timeout && r.Done < p.Timeout {
+				if c.want == Timeout && (r.Done < p.Timeout || r.Done > 3*p.Timeout) {
 					t.Errorf("given up after %v", r.Done)
 				}
 			}
@@ -239,6 +239,32 @@ func TestOutcomes(t *testing.T) {
 				t.Errorf("%d records", len(all))
 			}
 		})
+	}
+}
+
+// TestHangUp: a connection of which the server says that it closes it is not used
+// again, even where it stays open.
+func TestHangUp(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	used := map[io.Writer]int{}
+	p := planFor(t, serve(t, func(w io.Writer, body []byte) bool {
+		mu.Lock()
+		used[w]++
+		mu.Unlock()
+		_, err := io.WriteString(w, strings.Replace(with200(inferred(body)), "\r\n", "\r\nConnection: close\r\n", 1))
+		return err == nil
+	}), "constant", 100)
+	p.Connections, p.Requests = 1, 6
+	for _, r := range results(t, p) {
+		if r.Outcome != OK {
+			t.Errorf("%+v", r)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(used) != 6 {
+		t.Errorf("%d connections for 6 requests", len(used))
 	}
 }
 
