@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,15 +12,16 @@ import (
 	"testing"
 )
 
-// infer serves one model, "m", with rows of two values; it answers with the
+// infer serves models of any name, with rows of two values; it answers with the
 // rows it was asked for, or less where short says so.
 func infer(t *testing.T, short *atomic.Bool) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.Method + " " + r.URL.Path {
-		case "GET /v2/models/m":
-			_, _ = io.WriteString(w, `{"name":"m","inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}]}`)
-		case "POST /v2/models/m/infer":
+		model, action, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/models/"), "/")
+		switch r.Method + " " + action {
+		case "GET ":
+			_, _ = fmt.Fprintf(w, `{"name":%q,"inputs":[{"name":"x","datatype":"FP32","shape":[-1,2]}]}`, model)
+		case "POST infer":
 			var body struct {
 				Inputs []struct{ Shape []int }
 			}
@@ -35,7 +35,7 @@ func infer(t *testing.T, short *atomic.Bool) string {
 			}
 			w.Header().Set("X-Motley-Exit", "1")
 			data := strings.TrimSuffix(strings.Repeat("1,", rows), ",")
-			_, _ = fmt.Fprintf(w, `{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[%d],"data":[%s]}]}`, rows, data)
+			_, _ = fmt.Fprintf(w, `{"model_name":%q,"outputs":[{"name":"y","datatype":"FP32","shape":[%d],"data":[%s]}]}`, model, rows, data)
 		default:
 			http.NotFound(w, r)
 		}
@@ -70,6 +70,18 @@ func TestLoad(t *testing.T) {
 		if n, ok := row["ok"].(float64); !ok || n < 10 || n != row["scheduled"] || exits["1"] != n || row["accuracy"] != nil {
 			t.Errorf("%v", row)
 		}
+	}
+
+	stdout, stderr, status = do(strings.Fields("load -url " + url + " -model n -rate 400 -json" + common)...)
+	byModel := map[any]float64{}
+	if err := json.Unmarshal([]byte(stdout), &rows); err != nil || status != 0 || len(rows) != 3 {
+		t.Fatalf("%v, status %d, %d rows, %q:\n%s", err, status, len(rows), stderr, stdout)
+	}
+	for _, row := range rows {
+		byModel[row["model"]], _ = row["ok"].(float64)
+	}
+	if byModel["n"] < 10 || byModel["m"] < 10 || byModel["n,m"] != byModel["n"]+byModel["m"] {
+		t.Errorf("answers by model: %v", byModel)
 	}
 
 	stdout, stderr, status = do("report", raw, "-o", page, "-title", "T")

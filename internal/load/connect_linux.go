@@ -46,7 +46,6 @@ func (l *loop) open(c *conn) {
 		return
 	}
 	c.fd, c.fresh, c.blocked = fd, true, true
-	c.nth++
 	if err := l.watch(c, unix.EPOLL_CTL_ADD); err != nil { // the system watches no more
 		l.lastErr = err
 		l.shut(c)
@@ -60,6 +59,7 @@ func (l *loop) open(c *conn) {
 func (l *loop) shut(c *conn) {
 	_ = unix.Close(c.fd) // nothing more is wanted of it
 	c.fd = -1
+	c.nth++
 	if c.fresh {
 		c.since = l.now().Add(retryAfter)
 		l.down.push(c)
