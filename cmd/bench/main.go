@@ -1,6 +1,6 @@
 // Command bench measures what a mix of instances carries under a policy, plans
-// mixes, replays recordings of early exit, and compares Motley with what was
-// published. See `bench -h`.
+// mixes, replays recordings of early exit, compares Motley with what was
+// published, and puts load on servers. See `bench -h`.
 package main
 
 import (
@@ -29,6 +29,8 @@ what early exit saves, on recordings, with the router's own controller.
   bench exits  -stream FILE [flags]                                 controllers of early exit on a recording
   bench record -o FILE [flags]                                      make a recording with the built-in model
   bench suite exits    [-data DIR] [-fashion DIR] [-sensitivity]    Motley's controller beside Apparate's and what hindsight knows
+  bench load -url URL -model M (-rate QPS | -search) [flags]        load on a server over HTTP, by the clock
+  bench report FILE… -o page.html [-title TEXT] [-usd-per-h USD]    raw results of load as one HTML page
   bench -h                                                          print this
 
 Inputs of sim and plan:
@@ -100,6 +102,24 @@ Flags of the suites:
   -sensitivity       exits: every parameter halved and doubled
   -plot FILE.svg     kairos, exits: draw
 
+Flags of load (docs/load.md):
+  -url http://HOST:PORT   a target; may be repeated: they take turns
+  -model NAME        may be repeated: each request is to one of them
+  -rate QPS | FROM..TO[, -steps 5]    of each target; a ramp has so many steps
+  -search -qos 25ms [-percentile 99]  find the allowable throughput instead
+  -rounds 1          how often all of it is run, with other seeds
+  -arrivals LAW, -sizes LAW           as above; default exponential, fixed:1
+  -duration 10s | -requests N         what is measured of each rate
+  -warmup 2s         before it, at the same rate
+  -timeout 1s        of the wait for a connection, and again of the answer
+  -connections 64, -threads 1, -seed 1
+  -data DIR [-split test]   pictures and labels (idx, gzip): accuracy is counted
+  -body FILE         an inference request as it is; may be repeated; default: random tensors by the model's metadata
+  -binary            tensors in binary
+  -param KEY=VALUE, -header "NAME: VALUE"   of every request; may be repeated
+  -no-check          do not look into the answers
+  -o FILE            raw results, for bench report
+
 Output:
   -json              one JSON array and nothing else
   -q                 no progress on stderr
@@ -143,11 +163,15 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return runExits(args[1:], stdout, stderr)
 	case "record":
 		return runRecord(args[1:], stdout, stderr)
+	case "load":
+		return runLoad(args[1:], stdout, stderr)
+	case "report":
+		return runReport(args[1:], stdout, stderr)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(stdout, usage)
 		return nil
 	}
-	fmt.Fprintf(stderr, "bench: unknown command %q; want sim, plan, exits, record, suite or help\n", args[0])
+	fmt.Fprintf(stderr, "bench: unknown command %q; want sim, plan, exits, record, suite, load, report or help\n", args[0])
 	return errUsage
 }
 
@@ -165,16 +189,24 @@ func newCommand(name string) command {
 
 // parse parses the flags. -h prints the usage and is no fault.
 func (c command) parse(args []string, stdout, stderr io.Writer) (done bool, err error) {
+	if done, err := c.parseFlags(args, stdout, stderr); done {
+		return true, err
+	}
+	if c.NArg() > 0 {
+		fmt.Fprintf(stderr, "bench: unexpected argument %q; bench -h tells what there is\n", c.Arg(0))
+		return true, errUsage
+	}
+	return false, nil
+}
+
+// parseFlags is parse up to the first argument that is no flag.
+func (c command) parseFlags(args []string, stdout, stderr io.Writer) (done bool, err error) {
 	switch err := c.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(stdout, usage)
 		return true, nil
 	case err != nil:
 		fmt.Fprintf(stderr, "bench: %v; bench -h tells what there is\n", err)
-		return true, errUsage
-	}
-	if c.NArg() > 0 {
-		fmt.Fprintf(stderr, "bench: unexpected argument %q; bench -h tells what there is\n", c.Arg(0))
 		return true, errUsage
 	}
 	return false, nil

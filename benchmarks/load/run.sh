@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# How many requests `bench load` sends, beside wrk, in one run: the same 1 KB JSON inference request to the same nginx with a
+# fixed answer, one thread each, in turns. bench load is asked for more than there can be, and checks every answer.
+#
+#   benchmarks/load/run.sh [-rounds N] [-seconds S] [-connections C] [-min-ratio R]
+#
+# With -min-ratio the status is 1 if the median of bench load's rate over wrk's is under R.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+rounds=5 seconds=3 connections=64 min_ratio=0
+while [[ $# -gt 0 ]]; do
+	case $1 in
+	-rounds) rounds=$2 ;;
+	-seconds) seconds=$2 ;;
+	-connections) connections=$2 ;;
+	-min-ratio) min_ratio=$2 ;;
+	*) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+	esac
+	shift 2
+done
+for tool in nginx wrk; do
+	command -v $tool >/dev/null || { echo "benchmarks/load: $tool is missing: run 'apt-get install nginx-light wrk' as root" >&2; exit 2; }
+done
+
+dir=$(mktemp -d)
+pid=
+cleanup() {
+	[[ -z $pid ]] || { kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; }
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+while port=$((20000 + RANDOM % 12000)); (exec 3<>/dev/tcp/127.0.0.1/$port) 2>/dev/null; do :; done
+
+answer='{"model_name":"proxied","model_version":"1","outputs":[{"name":"y","datatype":"FP32","shape":[1,8],"data":[0.125,0.125,0.125,0.125,0.125,0.125,0.125,0.125]}]}'
+awk -v dir="$dir" -v server="server { listen 127.0.0.1:$port; default_type application/json; location / { return 200 '$answer'; } }" \
+	'{gsub("@DIR@", dir); if ($0 == "@SERVER@") print server; else if ($0 !~ /@PORT@/) print}' benchmarks/proxy/nginx.conf.in >"$dir/nginx.conf"
+# The body that benchmarks/proxy/infer.lua makes.
+awk 'BEGIN {
+	for (i = 1; i <= 64; i++) data = data (i > 1 ? "," : "") sprintf("%.8f", (i * 37 % 64) / 64)
+	body = "{\"id\":\"bench\",\"inputs\":[{\"name\":\"x\",\"shape\":[1,64],\"datatype\":\"FP32\",\"data\":[" data "]}]}"
+	printf "%-1024s", body }' >"$dir/body.json"
+
+go build -o "$dir/bench" ./cmd/bench
+nginx -c "$dir/nginx.conf" &
+pid=$!
+for _ in $(seq 100); do
+	curl -sf -o /dev/null --max-time 1 "http://127.0.0.1:$port/" && break
+	sleep 0.1
+done
+
+echo "$(nproc) cores, load before: $(cut -d' ' -f1-3 /proc/loadavg) (figures from a busy machine say little)"
+for ((round = 0; round < rounds; round++)); do
+	wrk -t1 -c"$connections" -d"${seconds}s" -s benchmarks/proxy/infer.lua "http://127.0.0.1:$port" |
+		awk '/^RESULT/ {printf "%.0f ", $2 / $4 * 1e6}' | tee -a "$dir/results"
+	"$dir/bench" load -url "http://127.0.0.1:$port" -model proxied -body "$dir/body.json" -connections "$connections" \
+		-rate 200000 -warmup 100ms -duration "${seconds}s" -json -q | grep -o '"achieved_qps":[0-9.]*' | cut -d: -f2 | tee -a "$dir/results"
+done
+sort -n <(awk '{print $2 / $1}' "$dir/results") | awk -v min="$min_ratio" '
+	{ r[NR] = $1 }
+	END {
+		m = NR % 2 ? r[(NR + 1) / 2] : (r[NR / 2] + r[NR / 2 + 1]) / 2
+		printf "requests per second, bench load ÷ wrk: %.2f (%.2f to %.2f over %d rounds)\n", m, r[1], r[NR], NR
+		if (m < min) { printf "%.2f is less than %.2f\n", m, min; exit 1 }
+	}'
