@@ -154,7 +154,7 @@ func (a *Adaptive) Decide(row *Row, r int) Verdict {
 	v.Exit = true
 	a.most = max(a.most, a.pending)
 	if a.cfg.Mode == Compute && row.Mode == Compute && !row.Idle {
-		v.Audit = a.audits.chance(risk, near, a.cfg.AuditLeast)
+		v.Audit = a.audits.chance(risk, a.ramps[r].saved, near, a.cfg.AuditLeast)
 		a.audits.spend(v.Audit)
 		v.Stop = row.Chance >= v.Audit
 	}

@@ -118,7 +118,7 @@ func TestVerdict(t *testing.T) {
 		r.Signals = signals
 		return a.Decide(&r, 0)
 	}
-	if v := ask(Row{Mode: Compute, Chance: 0.999}); !v.Exit || !v.Stop || v.Audit >= 1 || v.Audit < 0.04 {
+	if v := ask(Row{Mode: Compute, Chance: 0.999}); !v.Exit || !v.Stop || v.Audit >= 1 || v.Audit < Defaults().AuditLeast {
 		t.Errorf("a sure row: %+v", v)
 	}
 	if v := ask(Row{Mode: Compute, Chance: 0}); !v.Exit || v.Stop {
@@ -177,7 +177,7 @@ func TestAudits(t *testing.T) {
 	for seed := range uint64(12) {
 		a := newAdaptive(t, Config{Mode: Compute, Ramps: 4, Costs: []Cost{cost}})
 		got := replay(a, rows, &cost, Compute, seed, 8)
-		if got.audits > 0.1 || got.audits < 0.05 {
+		if share := Defaults().Audits; got.audits > 1.2*share || got.audits < 0.8*share {
 			t.Errorf("%v of the rows are audited", got.audits)
 		}
 		r := a.Report()
