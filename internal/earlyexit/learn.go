@@ -32,6 +32,9 @@ func (a *Adaptive) Learn(o *Outcome) {
 	if a.pending > 0 && a.first(o.Signals) >= 0 {
 		a.pending--
 	}
+	if o.Exit >= 0 {
+		a.flight.land(o.Signals[o.Exit].Class, a.pending)
+	}
 	if o.Lost && o.Exit < 0 {
 		return
 	}
