@@ -34,6 +34,7 @@ type Adaptive struct {
 	sets    []uint32 // by cost: the active ramps
 	kept    kept
 	turn    int    // the cost whose set is chosen next
+	flight  flight // of those, the ones that exited
 	pending uint64 // rows decided about and not learned of
 	most    uint64 // of those, at most, when one exited
 }
@@ -148,13 +149,18 @@ func (a *Adaptive) Decide(row *Row, r int) Verdict {
 			return v
 		}
 	}
-	if a.ramps[r].ahead.score(risk, odds, a.ramps[r].saved) > tau || row.Most > 0 && risk > row.Most {
+	score := a.ramps[r].ahead.score(risk, odds, a.ramps[r].saved)
+	if a.cfg.Mode == Latency { // mode compute leaves windows to chance anyway
+		score *= a.flight.alike(row.Signals[r].Class, a.changes.correlation())
+	}
+	if score > tau || row.Most > 0 && risk > row.Most {
 		return v
 	}
 	v.Exit = true
+	a.flight.leave(row.Signals[r].Class)
 	a.most = max(a.most, a.pending)
 	if a.cfg.Mode == Compute && row.Mode == Compute && !row.Idle {
-		v.Audit = a.audits.chance(risk, near, a.cfg.AuditLeast)
+		v.Audit = a.audits.chance(risk, a.ramps[r].saved, near, a.cfg.AuditLeast)
 		a.audits.spend(v.Audit)
 		v.Stop = row.Chance >= v.Audit
 	}

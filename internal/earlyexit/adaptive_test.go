@@ -118,7 +118,7 @@ func TestVerdict(t *testing.T) {
 		r.Signals = signals
 		return a.Decide(&r, 0)
 	}
-	if v := ask(Row{Mode: Compute, Chance: 0.999}); !v.Exit || !v.Stop || v.Audit >= 1 || v.Audit < 0.04 {
+	if v := ask(Row{Mode: Compute, Chance: 0.999}); !v.Exit || !v.Stop || v.Audit >= 1 || v.Audit < Defaults().AuditLeast {
 		t.Errorf("a sure row: %+v", v)
 	}
 	if v := ask(Row{Mode: Compute, Chance: 0}); !v.Exit || v.Stop {
@@ -177,7 +177,7 @@ func TestAudits(t *testing.T) {
 	for seed := range uint64(12) {
 		a := newAdaptive(t, Config{Mode: Compute, Ramps: 4, Costs: []Cost{cost}})
 		got := replay(a, rows, &cost, Compute, seed, 8)
-		if got.audits > 0.1 || got.audits < 0.05 {
+		if share := Defaults().Audits; got.audits > 1.2*share || got.audits < 0.8*share {
 			t.Errorf("%v of the rows are audited", got.audits)
 		}
 		r := a.Report()
@@ -361,5 +361,51 @@ func BenchmarkReconsider(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		a.reconsider()
+	}
+}
+
+// TestBursts: of rows that are alike and come in runs, so many exit before the
+// first is learned of and no more, and as many again once they are; of rows
+// that come in any order all do.
+func TestBursts(t *testing.T) {
+	cost := even(4, 0.004)
+	for _, run := range []int{1, 30} {
+		var rows []item
+		for _, it := range made(21, 6000/run, 4, 0) {
+			for range run {
+				rows = append(rows, it)
+			}
+		}
+		a := newAdaptive(t, Config{Mode: Latency, Ramps: 4, Costs: []Cost{cost}})
+		replay(a, rows, &cost, Latency, 1, 0)
+		p := float32(0.998)
+		signals := []Signal{{Class: 1, Confidence: p, Margin: 2*p - 1, Entropy: 1 - p}, Unseen, Unseen, Unseen}
+		const most = 2000
+		burst := func() (n int) {
+			for range most {
+				if row := (Row{Signals: signals, Mode: Latency}); a.Decide(&row, 0).Exit {
+					n++
+				}
+			}
+			return n
+		}
+		first := burst()
+		if run == 1 && first != most || run > 1 && (first == 0 || first > most/2) {
+			t.Errorf("runs of %d: %d of %d exit before any is learned of", run, first, most)
+		}
+		for i := range most {
+			o := Outcome{Signals: signals, Exit: -1, Audit: 1, Ran: true, Agree: 15, Class: 1}
+			if i < first {
+				o.Exit = 0
+			}
+			a.Learn(&o)
+		}
+		if a.flight.n != 0 || a.pending != 0 {
+			t.Errorf("runs of %d: %d exits, %d rows are in flight after all are learned of", run, a.flight.n, a.pending)
+		}
+		if again := burst(); again < first/2 {
+			t.Errorf("runs of %d: %d exit, but %d once they are learned of", run, first, again)
+		}
+		t.Logf("runs of %d: %d exit before any is learned of", run, first)
 	}
 }

@@ -33,6 +33,15 @@ type alarm struct {
 	skip                        float64 // rows until the next bet
 }
 
+// correlation is that of a row's confidence with the next one's; 0 where it
+// could be chance.
+func (l *alarm) correlation() float64 {
+	if c := l.product / max(l.square, 1e-9); c > 0.15 {
+		return c
+	}
+	return 0
+}
+
 // learn takes in a confidence as log-odds and reports an alarm.
 func (l *alarm) learn(odds, rows float64) bool {
 	d := odds - l.mean
@@ -43,7 +52,7 @@ func (l *alarm) learn(odds, rows float64) bool {
 	if l.skip--; l.skip > 0 {
 		return false
 	}
-	if corr := l.product / max(l.square, 1e-9); corr > 0.15 {
+	if corr := l.correlation(); corr > 0 {
 		l.skip = math.Round(min(100, (1+corr)/(1-min(corr, 0.99))))
 	}
 	b := max(0, min(alarmBins-1, int((odds-alarmLow)/alarmStep)))

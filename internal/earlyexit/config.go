@@ -34,8 +34,8 @@ type Config struct {
 	Prior  float64 // rows for which the model itself counts in each bin of its recalibration; default 20
 
 	// Mode compute.
-	Audits     float64 // the share of rows that exit and are run to the end all the same; default 0.06
-	AuditLeast float64 // the least chance of it that an exit has; default 0.04
+	Audits     float64 // the share of rows that exit and are run to the end all the same; default 0.04
+	AuditLeast float64 // the least chance of it that an exit has; default 0.03
 
 	// Changes.
 	AlarmRows float64 // rows between two false alarms, in the mean and at the least, while nothing changes; default 20,000
@@ -54,7 +54,7 @@ func (c *Config) complete() error {
 		d float64
 	}{
 		{&c.Target, 0.99}, {&c.Budget, 0.02}, {&c.Spend, 0.85}, {&c.Gain, 0.2}, {&c.Pace, 0.3}, {&c.Tight, 0.12},
-		{&c.Recent, 200}, {&c.Walk, 2e-4}, {&c.Memory, 800}, {&c.Prior, 20}, {&c.Audits, 0.06}, {&c.AuditLeast, 0.04},
+		{&c.Recent, 200}, {&c.Walk, 2e-4}, {&c.Memory, 800}, {&c.Prior, 20}, {&c.Audits, 0.04}, {&c.AuditLeast, 0.03},
 		{&c.AlarmRows, 20_000}, {&c.Jolt, 0.1}, {&c.Explore, 0.03},
 	} {
 		if *d.v == 0 {

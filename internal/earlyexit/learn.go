@@ -1,14 +1,6 @@
 package earlyexit
 
-import (
-	"fmt"
-	"math"
-)
-
-// weightMost bounds what an audited row counts for in the models. Whether a row
-// is audited depends on what the models see of it alone, so the bound costs no
-// bias where they are right, and spares them jumps.
-const weightMost = 5
+import "fmt"
 
 // varianceMost bounds how uncertain a model's weight becomes.
 const varianceMost = 2
@@ -39,6 +31,9 @@ func (a *Adaptive) look(signals []Signal, v *view) {
 func (a *Adaptive) Learn(o *Outcome) {
 	if a.pending > 0 && a.first(o.Signals) >= 0 {
 		a.pending--
+	}
+	if o.Exit >= 0 {
+		a.flight.land(o.Signals[o.Exit].Class, a.pending)
 	}
 	if o.Lost && o.Exit < 0 {
 		return
@@ -113,50 +108,6 @@ func (a *Adaptive) Warm(rows []Outcome) error {
 	a.safe, a.near, a.answer, a.account.alarms = safety{}, neighbours{}, -1, alarms
 	a.steer()
 	return nil
-}
-
-// observe takes in what a row shows of the world, whatever became of it.
-func (a *Adaptive) observe(o *Outcome, v *view, ran bool) {
-	weight := 0.0 // what the row stands for beyond its exit
-	if ran {
-		weight = min(weightMost, 1/o.Audit)
-	}
-	a.mix.learn(v.scores[:len(a.ramps)], v.risks[:], v.seen, o.Exit, weight, a.cfg.Recent)
-	if lead := a.lead(); o.Signals[lead].Seen() && a.changes.learn(confidenceOdds(o.Signals[lead].Confidence), a.cfg.AlarmRows) {
-		a.alarm()
-	}
-	if !ran {
-		if o.Exit >= 0 {
-			a.answer = o.Signals[o.Exit].Class
-		}
-		return
-	}
-	value := 0.0
-	price := math.Exp(a.price)
-	for r := len(a.ramps) - 1; r >= 0; r-- {
-		if v.seen>>r&1 == 0 {
-			continue
-		}
-		p := &a.ramps[r]
-		p.ahead.learn(v.odds[r], value, weight)
-		value = max(p.ahead[binOf(v.odds[r])], p.saved-price*v.risks[r])
-		y := 1 - float64(o.Agree>>r&1)
-		p.curve.learn(v.model[r], y, weight, 1-1/a.cfg.Memory)
-		if p.all.n == 0 || p.curve.due() {
-			p.curve.refresh(a.cfg.Prior)
-		}
-		p.model.learn(&v.x[r], y, weight, a.cfg.Walk, varianceMost)
-		if c := o.Signals[r].Class; c >= 0 {
-			p.classes[c%classSlots].learn(y, weight, 300)
-		}
-		p.all.learn(y, weight, 1000)
-		p.recent += 0.3 * (y - p.recent)
-	}
-	if v.seen == 1<<len(a.ramps)-1 && len(a.cfg.Costs) > 0 {
-		a.kept.add(v.risks[:len(a.ramps)], weight)
-	}
-	a.near.add(o)
-	a.answer = o.Class
 }
 
 // classGain is how much faster control of a class is, which sees few rows.

@@ -322,3 +322,30 @@ func TestAlarm(t *testing.T) {
 		t.Logf("a shift by %v was noticed within %d rows", shift, worst)
 	}
 }
+
+// TestFlight: exits count until they are learned of, and those that did not
+// come about are forgotten.
+func TestFlight(t *testing.T) {
+	var f flight
+	for k := range 4 {
+		if got, want := f.alike(3, 0.5), 1+0.5*float64(k); got != want {
+			t.Errorf("with %d in flight a risk counts %v times, want %v", k, got, want)
+		}
+		f.leave(3)
+	}
+	for what, got := range map[string]float64{
+		"another answer": f.alike(4, 0.5), "no answer": f.alike(-1, 0.5), "no correlation": f.alike(3, 0), "the contrary": f.alike(3, -1),
+	} {
+		if got != 1 {
+			t.Errorf("%s: counts %v times", what, got)
+		}
+	}
+	f.land(3, 3)
+	if f.n != 3 || f.alike(3, 1) != 4 {
+		t.Errorf("%d in flight after one of 4 was learned of", f.n)
+	}
+	f.land(4, 1)
+	if f.n != 0 || f.alike(3, 1) != 1 {
+		t.Errorf("%d exits are in flight, but only one row is", f.n)
+	}
+}

@@ -331,3 +331,27 @@ func TestMadeUp(t *testing.T) {
 		}
 	}
 }
+
+// TestStopped: what rows show that left later and stopped keeps the risks of
+// the ramps before calibrated, though only rows that later ramps were unsure of
+// run to the end.
+func TestStopped(t *testing.T) {
+	cost := even(4, 0.004)
+	said, wrong := 0.0, 0.0
+	for seed := range uint64(10) {
+		rows := made(31+seed, 12_000, 4, 0)
+		a := newAdaptive(t, Config{Mode: Compute, Ramps: 4, Costs: []Cost{cost}})
+		replay(a, rows[:8000], &cost, Compute, seed, 0)
+		for _, it := range rows[8000:] {
+			var x vector
+			if _, _, risk, _ := a.risk(it.signals, 0, &x); risk > 0.03 && risk < 0.3 {
+				said += risk
+				wrong += 1 - float64(it.agree&1)
+			}
+		}
+	}
+	t.Logf("%.0f disagree where %.0f were to be expected", wrong, said)
+	if math.Abs(said/wrong-1) > 0.1 {
+		t.Errorf("%.0f disagree where %.0f were to be expected", wrong, said)
+	}
+}

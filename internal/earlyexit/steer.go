@@ -7,7 +7,7 @@ import (
 
 // auditedSpend is how much less is planned where only audits tell what was
 // lost: control holds the rate less closely, so more is left to chance.
-const auditedSpend = 0.75
+const auditedSpend = 0.65
 
 // planned is the share of rows that are planned to disagree.
 func (a *Adaptive) planned() float64 {
@@ -26,11 +26,15 @@ func (a *Adaptive) lossMost() float64 {
 	return 1
 }
 
-// gain is that of the integral control. Audits make its steps larger, and
-// noise of them; so each is made smaller.
+// auditedGain and the root of the share of audits make the gain smaller where
+// only audits tell: each of their losses counts for many, so that most of what
+// larger steps followed would be chance.
+const auditedGain = 0.5
+
+// gain is that of the integral control.
 func (a *Adaptive) gain() float64 {
 	if a.cfg.Mode == Compute {
-		return a.cfg.Gain * math.Sqrt(a.cfg.Audits)
+		return auditedGain * a.cfg.Gain * math.Sqrt(a.cfg.Audits)
 	}
 	return a.cfg.Gain
 }
@@ -48,9 +52,11 @@ func (a *Adaptive) steer() {
 	}
 }
 
-// reconsider chooses the set of one cost anew.
+// reconsider chooses the set of one cost anew. A change must be worth something
+// for each ramp that comes or goes: a replay does not see what a ramp tells the
+// later ones of a row, nor that nothing is learned of one that is left out.
 func (a *Adaptive) reconsider() {
-	const least, better = 48, 0.002 // rows to judge by; what a change must be worth
+	const least, better = 48, 0.003 // rows to judge by; what each ramp's change must be worth
 	if len(a.cfg.Costs) == 0 || a.kept.n < least {
 		return
 	}
@@ -64,7 +70,7 @@ func (a *Adaptive) reconsider() {
 	if w > v {
 		near, v = far, w
 	}
-	if v > now+better {
+	if v > now+better*float64(bits.OnesCount32(near^a.sets[i])) {
 		lead := a.lead()
 		a.sets[i] = near
 		a.weigh()
