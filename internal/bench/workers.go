@@ -68,19 +68,22 @@ func (w *Workers) Run(ctx context.Context, out Output) error {
 	return w.report(f, out)
 }
 
-// announce tells where the workers are.
+// announce tells where the workers are, once the configuration is there.
 func (w *Workers) announce(p *workersPlan, f *fleet.Fleet, out Output) error {
-	if !out.JSON {
-		for _, s := range f.Servers() {
-			if _, err := fmt.Fprintln(out.Stdout, s.Worker, s.URL, s.Type); err != nil {
-				return err
-			}
+	if w.Config != "" {
+		if err := w.configure(p, f.Servers()); err != nil {
+			return err
 		}
 	}
-	if w.Config == "" {
+	if out.JSON {
 		return nil
 	}
-	return w.configure(p, f.Servers())
+	for _, s := range f.Servers() {
+		if _, err := fmt.Fprintln(out.Stdout, s.Worker, s.URL, s.Type); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // watch waits for the end, and tells now and then how it goes.

@@ -104,8 +104,9 @@ func number(text string, low, high float64) (float64, error) {
 
 func duration(text string, least time.Duration) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
-	if err != nil || d < least {
-		return 0, fmt.Errorf("%q: must be a duration from %v", text, least)
+	const most = 10_000 * time.Hour
+	if err != nil || d < least || d > most {
+		return 0, fmt.Errorf("%q: must be a duration from %v to %v", text, least, most)
 	}
 	return d, nil
 }
