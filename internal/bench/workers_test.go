@@ -63,7 +63,7 @@ func TestWorkers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(cfg.Workers); n != 3 || len(cfg.Models) != 2 || cfg.InstanceTypes[0].USDPerHour != 0.526 || len(cfg.Points("other", "r5n.large")) == 0 {
+	if n := len(cfg.Workers); n != 3 || len(cfg.Models) != 2 || cfg.Models[0].MaxBatch != 1000 || cfg.InstanceTypes[0].USDPerHour != 0.526 || len(cfg.Points("other", "r5n.large")) == 0 {
 		t.Errorf("the configuration has %d workers, %+v, %+v", n, cfg.Models, cfg.InstanceTypes)
 	}
 	url := route(t, cfg)

@@ -53,7 +53,11 @@ func (p *workersPlan) profiles() []byte {
 func (w *Workers) yaml(p *workersPlan, servers []fleet.Server, prices []Price, profiles string) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Workers that bench workers emulates.\nlisten: %q\npolicy: %s\nmodels:\n", w.RouterListen, w.Policy)
-	for _, m := range p.names {
+	for i, m := range p.names {
+		most := 0 // of rows in an execution, as in a simulation of the mix
+		for _, one := range p.Workers {
+			most = max(most, one.MaxBatch[i])
+		}
 		qos := w.QoS
 		if qos == 0 {
 			var err error
@@ -61,7 +65,7 @@ func (w *Workers) yaml(p *workersPlan, servers []fleet.Server, prices []Price, p
 				qos = time.Second // the router's default
 			}
 		}
-		fmt.Fprintf(&b, "  - name: %q\n    qos: {target: %v}\n    batched: true\n", m.name, qos)
+		fmt.Fprintf(&b, "  - name: %q\n    qos: {target: %v}\n    max_batch: %d\n    batched: true\n", m.name, qos, most)
 	}
 	fmt.Fprintf(&b, "profiles: [%q]\ninstance_types:\n", profiles)
 	for _, t := range p.mix.Types {
