@@ -84,6 +84,9 @@ func post(c *http.Client, url string, head int, body string) (reply, error) {
 	}
 	defer resp.Body.Close()
 	r := reply{status: resp.StatusCode, head: -1}
+	if resp.ContentLength < 0 {
+		return r, fmt.Errorf("status %d without a length", r.status)
+	}
 	if v := resp.Header.Get(headLength); v != "" {
 		if r.head, err = strconv.Atoi(v); err != nil {
 			return r, err

@@ -37,6 +37,7 @@ func (s *server) besides(ctx *fasthttp.RequestCtx, f *Fault) {
 	case "close": // without having said so
 		ctx.Hijack(func(net.Conn) {})
 	case "drip":
+		ctx.Response.Header.SetContentLength(len(ctx.Response.Body()))
 		answer := append(ctx.Response.Header.Header(), ctx.Response.Body()...)
 		ctx.HijackSetNoResponse(true)
 		ctx.Hijack(func(c net.Conn) { s.drip(c, answer, f.Every) })

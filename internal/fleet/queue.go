@@ -106,7 +106,7 @@ func (q *queue) begin() {
 
 // execute runs a batch on a slot, from start on or when its last request came.
 func (q *queue) execute(batch []*job, start time.Time) {
-	rows, factor := 0, 1.0
+	rows, factor := 0, 0.0
 	for _, j := range batch {
 		rows += j.rows
 		factor = max(factor, j.factor)

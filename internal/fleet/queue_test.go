@@ -285,3 +285,26 @@ func TestMaxQueue(t *testing.T) {
 		t.Errorf("after one has begun: %v", err)
 	}
 }
+
+// TestFactor: an execution takes as many times longer as the most delayed of
+// its requests.
+func TestFactor(t *testing.T) {
+	for _, c := range []struct {
+		factors []float64
+		want    time.Duration
+	}{{[]float64{1}, 10 * ms}, {[]float64{0.5}, 5 * ms}, {[]float64{1, 3, 2}, 30 * ms}, {[]float64{0}, 0}} {
+		a := newFakeAgenda(0)
+		q := fakeQueue(a, queueConfig{truth: []*sim.Truth{law(t, row(1, 10*ms, 0), row(4, 10*ms, 0))}, most: []int{len(c.factors)}, slots: 1, delay: time.Second})
+		var last *job
+		for _, f := range c.factors {
+			last = &job{rows: 1, came: a.now, factor: f, done: make(chan struct{}, 1)}
+			if err := q.submit(last); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.runTo(a.now.Add(time.Hour))
+		if took := last.end.Sub(last.start); took != c.want || q.mu.busy != c.want {
+			t.Errorf("%v: took %v, busy %v, want %v", c.factors, took, q.mu.busy, c.want)
+		}
+	}
+}
