@@ -57,12 +57,10 @@ func TestAgendaOrder(t *testing.T) {
 
 // precision has n calls made at random instants over a span, and returns by how
 // much they were late, in order.
-func precision(t testing.TB, n int, span time.Duration) []time.Duration {
+func precision(t testing.TB, c clock, n int, span time.Duration) []time.Duration {
 	t.Helper()
-	a, err := newAgenda()
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := &agenda{clock: c}
+	go a.run()
 	late := make([]time.Duration, n)
 	var all sync.WaitGroup
 	all.Add(n)
@@ -89,7 +87,7 @@ func precision(t testing.TB, n int, span time.Duration) []time.Duration {
 func TestPrecision(t *testing.T) {
 	best := time.Hour
 	for range 5 {
-		late := precision(t, 200, 200*ms)
+		late := precision(t, newClockOf(t), 200, 200*ms)
 		if late[0] < 0 {
 			t.Fatalf("called %v early", -late[0])
 		}
@@ -102,7 +100,8 @@ func TestPrecision(t *testing.T) {
 	}
 }
 
-func newClockOf(t *testing.T) clock {
+func newClockOf(t testing.TB) clock {
+	t.Helper()
 	c, err := newClock()
 	if err != nil {
 		t.Fatal(err)
@@ -111,12 +110,23 @@ func newClockOf(t *testing.T) clock {
 	return c
 }
 
-// BenchmarkPrecision tells by how much calls are late that are 1 ms apart.
+// BenchmarkPrecision tells by how much calls are late that are 1 ms apart, by the
+// system's clock and by the runtime's.
 func BenchmarkPrecision(b *testing.B) {
-	for b.Loop() {
-		late := precision(b, 1000, time.Second)
-		b.ReportMetric(float64(late[500])/1e3, "p50-µs")
-		b.ReportMetric(float64(late[990])/1e3, "p99-µs")
+	for _, c := range []struct {
+		name string
+		make func() clock
+	}{
+		{"system", func() clock { return newClockOf(b) }},
+		{"runtime", func() clock { return newRuntimeClock() }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				late := precision(b, c.make(), 1000, time.Second)
+				b.ReportMetric(float64(late[500])/1e3, "p50-µs")
+				b.ReportMetric(float64(late[990])/1e3, "p99-µs")
+			}
+		})
 	}
 }
 
