@@ -31,6 +31,7 @@ what early exit saves, on recordings, with the router's own controller.
   bench suite exits    [-data DIR] [-fashion DIR] [-sensitivity]    Motley's controller beside Apparate's and what hindsight knows
   bench load -url URL -model M (-rate QPS | -search) [flags]        load on a server over HTTP, by the clock
   bench report FILE… -o page.html [-title TEXT] [-usd-per-h USD]    raw results of load as one HTML page
+  bench workers -model M -mix TYPE=N,… [flags]                      model servers that take as long as measured instances
   bench -h                                                          print this
 
 Inputs of sim and plan:
@@ -92,6 +93,23 @@ Flags of record:
   -shuffle           pictures in random order, anew each time all were shown
   -seed 1            the same flags give the same bytes
   -model fashion
+
+Flags of workers (docs/workers.md):
+  -profiles, -samples, -prices   as above
+  -model NAME[=MEASURED],…   served by that name, with the latencies of MEASURED; required
+  -mix TYPE=N,…      required
+  -listen 127.0.0.1:9000+    the first one's port, the others follow; with + past those that are taken
+  -concurrency 1     executions at once, of each worker
+  -max-batch N       rows of a request, and of an execution; default: the largest batch that was measured
+  -max-queue N       requests that wait at a worker; more are answered with 503; default: any number
+  -batching none     or dynamic:DELAY: a worker merges the requests that wait
+  -input NAME:DATATYPE[:DIM,…]   without the batch; may be repeated; default: x:FP32:1; likewise -output; default: y:FP32:1
+  -answer echo       of the inputs' rows; or zeros; or embedded: a built-in model's, of the same name
+  -binary on         off: the servers do not know the binary tensor extension
+  -fault WORKER,kind=K[,share=S][,from=D][,to=D]   of a worker, a type or all; may be repeated; K: delay (factor=3), hang,
+                     500, 503, reset, garbage, rows, drip (every=10ms), close (after=N), down (period=D)
+  -seed 1
+  -config FILE       write a configuration for router -config, with -qos D, -policy NAME and -router 127.0.0.1:8000 in it
 
 Flags of the suites:
   -data DIR          the folder with kairos/latency_samples.jsonl, ribbon/, azure_functions/, azure_vm_noise/, early_exit/;
@@ -167,11 +185,13 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return runLoad(args[1:], stdout, stderr)
 	case "report":
 		return runReport(args[1:], stdout, stderr)
+	case "workers":
+		return runWorkers(args[1:], stdout, stderr)
 	case "help", "-h", "-help", "--help":
 		fmt.Fprint(stdout, usage)
 		return nil
 	}
-	fmt.Fprintf(stderr, "bench: unknown command %q; want sim, plan, exits, record, suite, load, report or help\n", args[0])
+	fmt.Fprintf(stderr, "bench: unknown command %q; want sim, plan, exits, record, suite, load, report, workers or help\n", args[0])
 	return errUsage
 }
 

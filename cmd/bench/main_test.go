@@ -68,7 +68,7 @@ func TestTranscript(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	for _, args := range []string{"-h", "help", "sim -h", "plan --help", "suite kairos -h", "exits -h", "record -h", "suite exits -h"} {
+	for _, args := range []string{"-h", "help", "sim -h", "plan --help", "suite kairos -h", "exits -h", "record -h", "workers -h", "suite exits -h"} {
 		stdout, stderr, status := do(strings.Fields(args)...)
 		if stdout != usage || stderr != "" || status != 0 {
 			t.Errorf("bench %s: status %d, printed %d bytes and %q", args, status, len(stdout), stderr)

@@ -57,10 +57,11 @@ var allowed = map[string][]string{
 		"internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort",
 		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/router", "internal/sim", "internal/workload",
 	},
+	"internal/fleet":     {"internal/engine", "internal/oip", "internal/sim"},
 	"internal/load/page": {"internal/load"},
 	"internal/load":      {"internal/mono", "internal/oip", "internal/workload"},
 	"internal/bench": {
-		"configs", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/engine", "internal/exitstream", "internal/load", "internal/load/page", "internal/oip", "internal/mono", "internal/planner", "internal/pool", "internal/sim", "internal/workload",
+		"configs", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/engine", "internal/exitstream", "internal/fleet", "internal/load", "internal/load/page", "internal/oip", "internal/mono", "internal/planner", "internal/pool", "internal/sim", "internal/workload",
 	},
 }
 

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package fleet
+
+func newClock() (clock, error) { return newRuntimeClock(), nil }
