@@ -70,16 +70,15 @@ func build(cfg *config.Config, log *slog.Logger) (p *parts, err error) {
 }
 
 func (p *parts) addModel(cfg *config.Config, m *config.Model) error {
-	p.core.Models = append(p.core.Models, dispatch.Model{
-		Name: m.Name, QoS: m.QoS.Target, Quantile: quantile(m.QoS.Percentile),
-		MaxBatch: m.MaxBatch, MaxQueue: m.MaxQueue, MaxAttempts: m.MaxAttempts,
-		NoSplit: m.Split != nil && !*m.Split,
-	})
 	p.probe.Batched = append(p.probe.Batched, m.Batched)
 	p.probe.Metadata = append(p.probe.Metadata, declared(m))
 	var row []*pool.Profile
+	largest := 0 // measured; as in plans, the most that is merged where the configuration does not say
 	for _, t := range cfg.InstanceTypes {
 		points := cfg.Points(m.Name, t.Name)
+		for _, pt := range points {
+			largest = max(largest, pt.Batch)
+		}
 		profile, err := pool.NewProfile(points)
 		if err != nil {
 			return fmt.Errorf("cannot use the profile of %s on %s: %w", m.Name, t.Name, err)
@@ -89,9 +88,18 @@ func (p *parts) addModel(cfg *config.Config, m *config.Model) error {
 		}
 		row = append(row, profile)
 	}
+	merge := m.MaxBatch
+	if merge == 0 {
+		merge = largest
+	}
+	p.core.Models = append(p.core.Models, dispatch.Model{
+		Name: m.Name, QoS: m.QoS.Target, Quantile: quantile(m.QoS.Percentile),
+		MaxBatch: merge, MaxQueue: m.MaxQueue, MaxAttempts: m.MaxAttempts,
+		NoSplit: m.Split != nil && !*m.Split,
+	})
 	// A type of which nothing is known is taken for the slowest that is: for
 	// infinitely fast it would be given everything.
-	slowest := pool.Slowest(row, max(m.MaxBatch, 1))
+	slowest := pool.Slowest(row, max(merge, 1))
 	for _, profile := range row {
 		profile.Suppose(slowest)
 	}

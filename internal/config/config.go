@@ -54,7 +54,7 @@ type Limits struct {
 type Model struct {
 	Name        string `yaml:"name"`
 	QoS         QoS    `yaml:"qos"`
-	MaxBatch    int    `yaml:"max_batch"` // items per execution; 0 = what the worker tells; 1 = never merge
+	MaxBatch    int    `yaml:"max_batch"` // items per execution; 0 = the largest that was measured, or 64; 1 = never merge
 	Split       *bool  `yaml:"split"`     // whether the rows of a request may run apart; nil = yes
 	Batched     *bool  `yaml:"batched"`   // whether the first dimension is a batch; nil = learned from the workers
 	MaxQueue    int    `yaml:"max_queue"` // requests waiting
