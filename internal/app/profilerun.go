@@ -77,9 +77,8 @@ func report(all []measured, opt ProfileOptions, w io.Writer) error {
 	for _, m := range all {
 		each = append(each, m.results...)
 		if len(m.results) > 1 && opt.All {
-			for _, n := range m.pooled.Notes {
-				each[len(each)-1].Notes = append(each[len(each)-1].Notes, n)
-			}
+			last := &each[len(each)-1]
+			last.Notes = append(last.Notes, m.pooled.Notes...)
 		}
 		pooled = append(pooled, m.pooled)
 		if m.err != nil {

@@ -44,6 +44,9 @@ func (r *Result) summarise() {
 		return
 	}
 	r.Law, r.HeldOut = fit(r.Sizes), checks(r.Sizes)
+	if !r.affine() && padded(r.Sizes) {
+		r.Notes = append(r.Notes, "batches are padded to the next power of two, it seems: a batch between two takes as long as the larger")
+	}
 }
 
 // relative is each run over the median of its size, in the order of the runs.

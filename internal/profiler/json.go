@@ -16,6 +16,7 @@ type resultForm struct {
 	FixedMS        float64     `json:"fixed_ms"`
 	PerItemMS      float64     `json:"per_item_ms"`
 	WorstResidual  float64     `json:"worst_residual"`
+	Affine         bool        `json:"affine"` // the law holds
 	HeldOut        []checkForm `json:"held_out"`
 	LargestBatch   int         `json:"largest_batch"`
 	Refused        string      `json:"refused,omitempty"`
@@ -47,6 +48,7 @@ type checkForm struct {
 	Error       float64 `json:"error"`         // relative
 	Half        float64 `json:"error_95_half"` // likewise
 	Holds       bool    `json:"holds"`
+	Refutes     bool    `json:"refutes"`
 }
 
 // WriteJSON writes the results as one array; docs/profiling.md names the fields.
@@ -63,7 +65,7 @@ func WriteJSON(w io.Writer, results []Result) error {
 func (r *Result) form() resultForm {
 	f := resultForm{
 		Model: r.Target.Model, InstanceType: r.Target.Type, Worker: r.Target.Worker, Backend: r.Target.Backend.Describe(), Share: r.Target.Share,
-		Sizes: []sizeForm{}, FixedMS: ms(r.Law.Fixed), PerItemMS: ms(r.Law.PerItem), WorstResidual: r.Law.Worst, WorstResidualN: r.Law.WorstAt,
+		Sizes: []sizeForm{}, FixedMS: ms(r.Law.Fixed), PerItemMS: ms(r.Law.PerItem), WorstResidual: r.Law.Worst, WorstResidualN: r.Law.WorstAt, Affine: len(r.Sizes) > 1 && r.affine(),
 		HeldOut: []checkForm{}, LargestBatch: r.Largest, Refused: r.Refused, Ended: r.Ended, Notes: append([]string{}, r.Notes...),
 		Runs: r.Runs, WarmUp: r.Warm, Failed: r.Failed, Seconds: r.Took.Seconds(), BusyShare: r.busyShare(),
 	}
@@ -74,7 +76,7 @@ func (r *Result) form() resultForm {
 		f.Sizes = append(f.Sizes, sizeForm{s.Batch, ms(s.Mean), ms(s.Half), ms(s.P99), s.Rate(), s.Count, s.Dropped})
 	}
 	for _, c := range r.HeldOut {
-		f.HeldOut = append(f.HeldOut, checkForm{c.Batch, ms(c.Predicted), ms(c.Measured), c.Error(), c.Half(), c.Holds()})
+		f.HeldOut = append(f.HeldOut, checkForm{c.Batch, ms(c.Predicted), ms(c.Measured), c.Error(), c.Half(), c.Holds(), c.Refutes()})
 	}
 	return f
 }

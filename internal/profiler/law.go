@@ -3,7 +3,10 @@ package profiler
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"time"
+
+	"gonum.org/v1/gonum/stat/distuv"
 
 	"motley/internal/pool"
 )
@@ -45,7 +48,7 @@ func fit(sizes []Size) Law {
 	if err != nil {
 		panic(fmt.Sprintf("BUG: measured sizes are no profile: %v", err))
 	}
-	var l Law
+	l := Law{WorstAt: sizes[0].Batch}
 	l.Fixed, l.PerItem = p.Affine()
 	k := float64(len(sizes))
 	var w, wx, wxx, off, scatter, runs float64
@@ -55,8 +58,7 @@ func fit(sizes []Size) Law {
 		w, wx, wxx, runs = w+weight, wx+weight*n, wxx+weight*n*n, runs+count
 		r := l.At(s.Batch) - mean
 		off += weight * r * r
-		deviation := float64(s.Half) / student(max(1, count-1)) * math.Sqrt(count) / mean
-		scatter += deviation * deviation * count
+		scatter += s.variance * count
 		if e := math.Abs(r) / mean; e > l.Worst {
 			l.Worst, l.WorstAt = e, s.Batch
 		}
@@ -87,10 +89,13 @@ func pointsOf(sizes []Size) []pool.Point {
 // Check is a prediction of a size by the law of all others, beside what was
 // measured.
 type Check struct {
-	Batch                  int
-	Predicted              time.Duration
-	PredictedHalf          time.Duration // half the 95 % interval of the prediction
-	Measured, MeasuredHalf time.Duration
+	Batch         int
+	Predicted     time.Duration
+	PredictedHalf time.Duration // half the 95 % interval of the prediction
+	Measured      time.Duration
+	MeasuredHalf  time.Duration
+
+	among int // checks made at once
 }
 
 // Error is by how much the prediction is off, as a share of what was measured.
@@ -109,11 +114,17 @@ const (
 	lawVague = 0.1
 )
 
-// Holds reports whether the law is confirmed at this size.
-func (c Check) Holds() bool {
-	half := c.Half()
-	return half <= lawVague && math.Abs(c.Error()) <= max(half, lawTolerance)
+// Refutes reports whether the law does not hold at this size. The interval is
+// widened for the number of checks, so that a law that holds is refuted by one of
+// them in 5 % of cases.
+func (c Check) Refutes() bool {
+	normal := distuv.UnitNormal
+	wider := normal.Quantile(1-(1-confidence)/2/float64(max(1, c.among))) / normal.Quantile((1+confidence)/2)
+	return math.Abs(c.Error()) > max(c.Half()*wider, lawTolerance)
 }
+
+// Holds reports whether the law is confirmed at this size.
+func (c Check) Holds() bool { return !c.Refutes() && c.Half() <= lawVague }
 
 // checks holds every size between the outermost out of the fit once.
 func checks(sizes []Size) []Check {
@@ -124,8 +135,42 @@ func checks(sizes []Size) []Check {
 		mean, half := l.predict(sizes[i].Batch)
 		all = append(all, Check{
 			Batch: sizes[i].Batch, Predicted: nanoseconds(mean), PredictedHalf: nanoseconds(min(half, mean)),
-			Measured: sizes[i].Mean, MeasuredHalf: sizes[i].Half,
+			Measured: sizes[i].Mean, MeasuredHalf: sizes[i].Half, among: len(sizes) - 2,
 		})
 	}
 	return all
+}
+
+// affine reports whether the law holds: no size refutes it, and none lies far
+// from it.
+func (r *Result) affine() bool {
+	for _, c := range r.HeldOut {
+		if c.Refutes() {
+			return false
+		}
+	}
+	return r.Law.Worst <= lawVague
+}
+
+// padded reports whether every size that is no power of two takes as long as the
+// next power does, and there are two of them at least.
+func padded(sizes []Size) bool {
+	seen := 0
+	for i, s := range sizes {
+		if power(s.Batch) {
+			continue
+		}
+		next := 1 << bits.Len(uint(s.Batch))
+		for _, l := range sizes[i+1:] {
+			if l.Batch != next {
+				continue
+			}
+			seen++
+			off := math.Abs(float64(s.Mean) - float64(l.Mean))
+			if off > max(math.Hypot(float64(s.Half), float64(l.Half)), lawTolerance*float64(l.Mean)) {
+				return false
+			}
+		}
+	}
+	return seen >= 2
 }

@@ -242,8 +242,9 @@ func (m *measurer) probe(ctx context.Context) (backend.Status, error) {
 // warmUp runs the smallest size until it takes as long as before.
 func (m *measurer) warmUp(ctx context.Context, size int) error {
 	var took []float64
+	began := time.Now()
 	for !settled(took) {
-		if len(took) >= mostWarm || len(took) > 0 && time.Since(m.began) > time.Duration(mostWarmShare*float64(m.Budget)) {
+		if len(took) >= mostWarm || len(took) > 0 && time.Since(began) > time.Duration(mostWarmShare*float64(m.Budget)) {
 			m.note("the worker did not settle in %d runs of warm-up: what was measured first may be too slow", len(took))
 			break
 		}

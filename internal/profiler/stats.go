@@ -16,6 +16,8 @@ type Size struct {
 	Mean    time.Duration // of the runs that are no outliers
 	Half    time.Duration // Mean ± Half is the 95 % interval of the mean, by Student's t; Mean itself where a single run tells nothing
 	P99     time.Duration // of all runs; the largest where there are fewer than 100
+
+	variance float64 // of a run, relative to Mean²; 0 for a single one
 }
 
 // Relative is Half as a share of Mean.
@@ -40,14 +42,18 @@ const (
 func summarise(batch int, took []float64) Size {
 	sorted := slices.Sorted(slices.Values(took))
 	kept := keep(sorted)
-	mean, half := interval(kept)
+	mean, variance := moments(kept)
+	half := mean
+	if n := float64(len(kept)); n > 1 {
+		half = student(n-1) * math.Sqrt(variance/n)
+	}
 	p99 := sorted[len(sorted)-1]
 	if n := len(sorted); n >= 100 {
 		p99 = sorted[int(math.Ceil(0.99*float64(n)))-1]
 	}
 	return Size{
 		Batch: batch, Count: len(kept), Dropped: len(sorted) - len(kept),
-		Mean: nanoseconds(mean), Half: nanoseconds(half), P99: nanoseconds(p99),
+		Mean: nanoseconds(mean), Half: time.Duration(math.Round(half)), P99: nanoseconds(p99), variance: variance / max(1, mean*mean),
 	}
 }
 
@@ -84,20 +90,16 @@ func median(sorted []float64) float64 {
 // medianOf is of values in any order.
 func medianOf(values []float64) float64 { return median(slices.Sorted(slices.Values(values))) }
 
-// interval returns the mean and half the width of its interval.
-func interval(values []float64) (mean, half float64) {
+// moments returns the mean and the variance, 0 of a single value.
+func moments(values []float64) (mean, variance float64) {
 	n := float64(len(values))
 	for _, v := range values {
 		mean += v / n
 	}
-	if n < 2 {
-		return mean, mean
-	}
-	squares := 0.0
 	for _, v := range values {
-		squares += (v - mean) * (v - mean)
+		variance += (v - mean) * (v - mean) / max(1, n-1)
 	}
-	return mean, student(n-1) * math.Sqrt(squares/(n-1)/n)
+	return mean, variance
 }
 
 // student is the quantile of Student's t that makes the interval.

@@ -72,10 +72,10 @@ func (r *Result) table(b *strings.Builder) {
 			worst = c
 		}
 	}
-	fmt.Fprintf(b, "  held out: %d of %d sizes are as the law of the others predicts; worst at %d: %s ms predicted, %s ms measured, off by %+.1f ± %.1f %%\n",
+	fmt.Fprintf(b, "  held out: %d of %d sizes confirm the law of the others; worst at %d: %s ms predicted, %s ms measured, off by %+.1f ± %.1f %%\n",
 		held, len(r.HeldOut), worst.Batch, Figure(worst.Predicted), Figure(worst.Measured), 100*worst.Error(), 100*worst.Half())
-	if held < len(r.HeldOut) {
-		fmt.Fprintln(b, "  the law does not hold: trust the sizes that were measured, not what lies far from them")
+	if !r.affine() {
+		fmt.Fprintln(b, "  the affine law does not hold: trust the sizes that were measured, not what lies far from them")
 	}
 }
 
