@@ -43,6 +43,9 @@ func (g *group) measure(ctx context.Context, opt profiler.Options, until time.Ti
 	var m measured
 	var good []profiler.Result
 	for i, t := range g.targets {
+		if i > 0 && !time.Now().Before(until) {
+			break
+		}
 		opt.Budget = time.Until(until)
 		if every {
 			opt.Budget /= time.Duration(len(g.targets) - i)
