@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,14 +96,16 @@ func report(all []measured, opt ProfileOptions, w io.Writer) error {
 	if err := write(w, each); err != nil {
 		return err
 	}
-	if opt.Out != "" {
+	// A file that is there is not replaced by nothing.
+	some := slices.ContainsFunc(pooled, func(r profiler.Result) bool { return len(r.Sizes) > 0 })
+	if opt.Out != "" && some {
 		now := time.Now()
 		err := replaceFile(opt.Out, func(w io.Writer) error { return profiler.WriteCSV(w, pooled, now) })
 		if err != nil {
 			return fmt.Errorf("cannot write the profiles: %w", err)
 		}
 	}
-	if opt.Plot != "" {
+	if opt.Plot != "" && some {
 		if err := profiler.Plot(opt.Plot, pooled); err != nil {
 			return fmt.Errorf("cannot draw the plot: %w", err)
 		}

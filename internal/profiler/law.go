@@ -109,9 +109,11 @@ func (c Check) Half() float64 {
 const (
 	// lawTolerance is by how much a prediction may be off, whatever the interval
 	// says: no law is exact, and enough runs show it.
-	lawTolerance = 0.02
+	lawTolerance = 0.05
 	// lawVague is the half interval above which agreement says nothing.
 	lawVague = 0.1
+	// paddedAlike is by how much two sizes may differ that take the same.
+	paddedAlike = 0.02
 )
 
 // Refutes reports whether the law does not hold at this size. The interval is
@@ -141,15 +143,20 @@ func checks(sizes []Size) []Check {
 	return all
 }
 
-// affine reports whether the law holds: no size refutes it, and none lies far
-// from it.
+// affine reports whether the law holds: no size refutes it, and none lies so far
+// from it that its interval does not tell why.
 func (r *Result) affine() bool {
 	for _, c := range r.HeldOut {
 		if c.Refutes() {
 			return false
 		}
 	}
-	return r.Law.Worst <= lawVague
+	for _, s := range r.Sizes {
+		if off := math.Abs(r.Law.At(s.Batch)/float64(s.Mean) - 1); off > lawVague && off > 2*s.Relative() {
+			return false
+		}
+	}
+	return true
 }
 
 // padded reports whether every size that is no power of two takes as long as the
@@ -167,7 +174,7 @@ func padded(sizes []Size) bool {
 			}
 			seen++
 			off := math.Abs(float64(s.Mean) - float64(l.Mean))
-			if off > max(math.Hypot(float64(s.Half), float64(l.Half)), lawTolerance*float64(l.Mean)) {
+			if off > max(math.Hypot(float64(s.Half), float64(l.Half)), paddedAlike*float64(l.Mean)) {
 				return false
 			}
 		}

@@ -35,6 +35,14 @@ func target(f *backendtest.Fake) Target {
 	return Target{Model: "m", Type: "t", Worker: "w", Backend: f, Share: 1}
 }
 
+func recording(t *testing.T, bodies ...string) *Recording {
+	rec, err := ReadRecording(strings.NewReader(strings.Join(bodies, "\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
 func failure(class backend.Class, text string) error {
 	return &backend.Error{Class: class, Status: 502, Message: text}
 }
@@ -178,6 +186,11 @@ func TestMeasure(t *testing.T) {
 			f.SetStatus("m", backend.Status{Ready: true}, nil)
 			to.Metadata = ready().Metadata
 		}, ended: endLaw, largest: 128, sizes: 4},
+		{name: "recorded requests need no inputs told", opt: Options{Recording: recording(t, body(1, 2), body(3, 2))}, prepare: func(f *backendtest.Fake, to *Target) {
+			f.SetStatus("m", backend.Status{Ready: true}, nil)
+			to.Batched = new(true)
+		}, ended: endLaw, largest: 128, sizes: 4},
+		{name: "recorded requests of another model", opt: Options{Recording: recording(t, body(1, 2))}, err: "recorded requests: line 1: "},
 		{name: "gets slower in the middle", latency: func() func(int) time.Duration {
 			var runs atomic.Int32
 			return func(n int) time.Duration {

@@ -1,6 +1,7 @@
 package profiler
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 )
@@ -17,6 +18,7 @@ const (
 	mostRuns  = 400  // of a size
 	precision = 0.02 // half interval of a mean, relative, that is good enough
 	certain   = 0.05 // likewise of a prediction
+	roundSize = 4    // sizes of a round that makes means more certain
 	heldOut   = 2    // sizes that the law must predict before it is believed
 )
 
@@ -34,7 +36,8 @@ const (
 // the size of which the law's prediction is the least certain, measured and
 // compared with it; until two agree, one a power of two and one not where there
 // are both (servers pad), and the rest is certain. Where the law fails, every
-// size is measured. Then all are run until their means are certain. The smallest
+// size is measured. Then those are run of which a run tells most for its time, until
+// all means are certain. The smallest
 // size, and the one that was not run for longest, come along in every round, so
 // that a worker that changes its speed does not favour one size.
 func next(all []series) (round []int, end string) {
@@ -61,17 +64,7 @@ func next(all []series) (round []int, end string) {
 	if !believed && len(open) > 0 {
 		return company(all, []int{pick(held, all, open, &law)}), ""
 	}
-	capped := false
-	for k, i := range entered {
-		if sizes[k].Relative() <= precision {
-			continue
-		}
-		if len(all[i].took) >= mostRuns {
-			capped = true
-			continue
-		}
-		round = append(round, i)
-	}
+	round, capped := vague(all, entered, sizes)
 	switch {
 	case len(round) > 0:
 		return company(all, round), ""
@@ -81,6 +74,27 @@ func next(all []series) (round []int, end string) {
 		return nil, endLaw
 	}
 	return nil, endAll
+}
+
+// vague returns the sizes whose means are the most worth a further run, and
+// whether there are some that had all the runs that they may have. sizes[k] is of
+// all[entered[k]].
+func vague(all []series, entered []int, sizes []Size) (round []int, capped bool) {
+	gain := make([]float64, len(all))
+	for k, i := range entered {
+		s := &sizes[k]
+		switch n := len(all[i].took); {
+		case s.Relative() <= precision:
+		case n >= mostRuns:
+			capped = true
+		default:
+			// By how much a run makes the squared interval smaller, for its time.
+			gain[i] = s.Relative() * s.Relative() / float64(n) / float64(s.Mean)
+			round = append(round, i)
+		}
+	}
+	slices.SortStableFunc(round, func(a, b int) int { return cmp.Compare(gain[b], gain[a]) })
+	return round[:min(len(round), roundSize)], capped
 }
 
 // believe reports whether the law is known well enough to leave sizes out.

@@ -93,8 +93,11 @@ func TestPlan(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			seeds := uint64(20)
+			if testing.Short() {
+				seeds = 3
+			}
 			if c.end == endRuns {
-				seeds = 2 // they are long
+				seeds = 1 // it is long
 			}
 			for seed := range seeds {
 				all, end, runs := play(t, sizes, c.w, seed)
