@@ -62,6 +62,9 @@ func Profile(ctx context.Context, cfg *config.Config, opt ProfileOptions, w io.W
 		err = errors.Join(err, p.close())
 	}()
 	groups := p.groups(own, opt)
+	if len(groups) == 0 {
+		return errors.New("cannot profile: the workers serve no model of their own")
+	}
 	if recording != nil && slices.ContainsFunc(groups, func(g group) bool { return g.model != groups[0].model }) {
 		return errors.New("cannot profile: recorded requests are of one model: say which (-model)")
 	}

@@ -214,6 +214,29 @@ func TestProfileRefuses(t *testing.T) {
 	}
 }
 
+// Recorded requests are of one model, which must be named where there are more.
+func TestProfileRecordedForWhom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := loadText(t, strings.Replace(fewTypes, "models:\n", "models:\n  - {name: other, max_batch: 8, inputs: [{name: y, datatype: FP32, shape: [-1, 9]}], outputs: [{name: y, datatype: FP32, shape: [-1, 9]}]}\n", 1), fewRows)
+		path := filepath.Join(t.TempDir(), "requests.jsonl")
+		if err := os.WriteFile(path, []byte(`{"inputs":[{"name":"x","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := profiled(t, t.Context(), cfg, ProfileOptions{Budget: time.Minute, Recording: path})
+		if err == nil || !strings.Contains(err.Error(), "say which (-model)") {
+			t.Errorf("error %v", err)
+		}
+		text, rows, err := profiled(t, t.Context(), cfg, ProfileOptions{Budget: time.Minute, Recording: path, Model: "m"})
+		if err != nil || len(rows) < 4 || strings.Contains(text, "other on") {
+			t.Errorf("%v, %v\n%s", err, rows, text)
+		}
+		_, rows, err = profiled(t, t.Context(), cfg, ProfileOptions{Budget: time.Minute, Recording: path, Model: "other"})
+		if err == nil || rows != nil || !strings.Contains(err.Error(), "recorded requests: line 1") {
+			t.Errorf("requests of another model: %v", err)
+		}
+	})
+}
+
 // All workers, one model and type; and what there is when it is interrupted.
 func TestProfileAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
