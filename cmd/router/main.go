@@ -28,6 +28,7 @@ const usage = `Motley: one inference endpoint for a fleet of mixed GPUs and CPUs
   router check FILE…                             name every fault of configuration files
   router plan [-config FILE] [-budget USD] [-rate QPS] [-json]
                                                  the best mix of instance types, and why
+  router profile [-config FILE] [-o FILE]        measure how long each type takes for batches of each model
   router gpus [-json]                            this host's GPUs and processors: what they are, how they do
   router agent [-listen ADDR]                    serve the same to routers and Prometheus on other hosts
   router version                                 print version, Go and platform
@@ -52,6 +53,20 @@ Flags of plan (docs/configuration.md, Planning):
   -budget USD    per hour: the mix that carries most for it
   -rate QPS      requests per second: the cheapest mix that carries them
   -json          one JSON array and nothing else
+
+Flags of profile (docs/profiling.md):
+  -config FILE   the configuration: models, workers
+  -model NAME, -types T,…     only these; default: all
+  -batches 1,2,4,…            sizes, in items; default: up to the largest, at most 128 where nobody says
+  -budget TIME   for everything; default 1m
+  -share S       of a worker's time at most, 0 to 1; default 0.2 for remote workers, 1 for others
+  -requests FILE send these, one JSON body a line, in place of random values
+  -dim N         what dimensions that vary are in random values; default 1
+  -all           every worker of a type, not the first that is ready
+  -o FILE        CSV, for profiles: in a configuration
+  -plot FILE     latency by batch: .svg or .png
+  -json          one JSON array and nothing else
+  -q             no progress bar
 
 Flags of gpus (docs/gpu.md):
   -json          one JSON object and nothing else
@@ -97,6 +112,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return check(args, stdout, stderr)
 	case "plan":
 		return plan(args, stdout, stderr)
+	case "profile":
+		return profile(ctx, args, stdout, stderr)
 	case "gpus":
 		return gpus(ctx, args, stdout, stderr)
 	case "agent":
@@ -108,7 +125,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stdout, usage)
 		return nil
 	}
-	fmt.Fprintf(stderr, "router: unknown command %q; want serve, check, plan, gpus, agent, version or help\n", command)
+	fmt.Fprintf(stderr, "router: unknown command %q; want serve, check, plan, profile, gpus, agent, version or help\n", command)
 	return errUsage
 }
 

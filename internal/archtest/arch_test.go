@@ -21,7 +21,7 @@ const module = "motley/"
 // that it may import. A package that is not listed fails the test: add it
 // here, and to docs/architecture.md, with its place in the house.
 var allowed = map[string][]string{
-	"cmd/router":                   {"internal/app", "internal/config", "internal/gpu"},
+	"cmd/router":                   {"internal/app", "internal/chart", "internal/config", "internal/gpu", "internal/profiler"},
 	"cmd/bench":                    {"internal/bench", "internal/config"},
 	"configs":                      {},
 	"internal/archtest":            {},
@@ -55,13 +55,15 @@ var allowed = map[string][]string{
 	"internal/config":              {"configs", "internal/earlyexit", "internal/exitstream", "internal/oip", "internal/pool", "internal/workload"},
 	"internal/app": {
 		"internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort",
-		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/router", "internal/sim", "internal/workload",
+		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/profiler", "internal/router", "internal/sim", "internal/workload",
 	},
 	"internal/fleet":     {"internal/engine", "internal/oip", "internal/sim"},
+	"internal/chart":     {},
+	"internal/profiler":  {"internal/backend", "internal/chart", "internal/load", "internal/oip", "internal/pool"},
 	"internal/load/page": {"internal/load"},
 	"internal/load":      {"internal/mono", "internal/oip", "internal/workload"},
 	"internal/bench": {
-		"configs", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/engine", "internal/exitstream", "internal/fleet", "internal/load", "internal/load/page", "internal/oip", "internal/mono", "internal/planner", "internal/pool", "internal/sim", "internal/workload",
+		"configs", "internal/chart", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/engine", "internal/exitstream", "internal/fleet", "internal/load", "internal/load/page", "internal/oip", "internal/mono", "internal/planner", "internal/pool", "internal/sim", "internal/workload",
 	},
 }
 

@@ -1,27 +1,23 @@
 package bench
 
 import (
-	"image/color"
-	"path/filepath"
-
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
+
+	"motley/internal/chart"
 )
 
 // checkPlot reports a name that no plot can be saved under.
 func checkPlot(name string) error {
-	if ext := filepath.Ext(name); ext != ".svg" && ext != ".png" {
-		return usagef("-plot %s: want a name that ends in .svg or .png", name)
+	if err := chart.CheckName(name); err != nil {
+		return usagef("-plot %v", err)
 	}
 	return nil
 }
 
 // colours of the contenders, ours last and strongest.
-var colours = []color.RGBA{
-	{0xd9, 0xd9, 0xd9, 0xff}, {0xbd, 0xbd, 0xbd, 0xff}, {0x96, 0x96, 0x96, 0xff}, {0xc6, 0xdb, 0xef, 0xff}, {0x9e, 0xca, 0xe1, 0xff},
-	{0x6b, 0xae, 0xd6, 0xff}, {0x21, 0x71, 0xb5, 0xff}, {0xfd, 0xae, 0x6b, 0xff}, {0xe6, 0x55, 0x0d, 0xff},
-}
+var colours = chart.Colours
 
 // plotStandings draws bars of the allowable throughput over the highest
 // batching bound, which fits models of very different rates on one axis: a

@@ -43,6 +43,7 @@ type input struct {
 // Options say how bodies are made.
 type Options struct {
 	Binary bool
+	Vary   int64                      // what dimensions that vary are, beside the rows; 0 = 1
 	Params map[string]json.RawMessage // request parameters
 }
 
@@ -154,23 +155,7 @@ const smallBody = 32 << 10
 // name of Content-Length. rows is how many it has, and labels are theirs, where
 // they are known.
 func (b *Bodies) build(m *message, prefix []byte, x shot) (rows int, labels []uint8) {
-	m.json, m.cuts = m.json[:0], m.cuts[:0]
-	headLength := -1
-	if len(b.files) > 0 {
-		f := &b.files[int(x.pick*float64(len(b.files)))]
-		m.cuts = append(m.cuts, cut{0, f.body})
-		headLength, rows = f.headLength, f.rows
-	} else {
-		rows = 1
-		if b.batched {
-			rows = min(x.rows, b.rows)
-		}
-		from := int(x.pick * float64(b.rows-rows+1))
-		if b.labels != nil {
-			labels = b.labels[from : from+rows]
-		}
-		headLength = b.tensors(m, from, rows)
-	}
+	headLength, rows, labels := b.write(m, x)
 	total := len(m.json)
 	for _, c := range m.cuts {
 		total += len(c.data)
@@ -183,6 +168,39 @@ func (b *Bodies) build(m *message, prefix []byte, x shot) (rows int, labels []ui
 	m.head = append(m.head, "\r\n\r\n"...)
 	m.join(total <= smallBody)
 	return rows, labels
+}
+
+// Request makes a request of so many rows, or of one where the model does not
+// batch. pick, from 0 to below 1, says where in the source they begin.
+func (b *Bodies) Request(rows int, pick float64) (*oip.Request, error) {
+	var m message
+	headLength, _, _ := b.write(&m, shot{rows: rows, pick: pick})
+	m.join(true)
+	r := &oip.Request{Model: b.Model}
+	if err := r.Parse(m.head, headLength, nil); err != nil {
+		return nil, fmt.Errorf("cannot make a request: %w", err)
+	}
+	return r, nil
+}
+
+// write writes the JSON and notes the cuts; headLength is that of the JSON, -1
+// where nothing follows it.
+func (b *Bodies) write(m *message, x shot) (headLength, rows int, labels []uint8) {
+	m.json, m.cuts = m.json[:0], m.cuts[:0]
+	if len(b.files) > 0 {
+		f := &b.files[int(x.pick*float64(len(b.files)))]
+		m.cuts = append(m.cuts, cut{0, f.body})
+		return f.headLength, f.rows, nil
+	}
+	rows = 1
+	if b.batched {
+		rows = min(x.rows, b.rows)
+	}
+	from := int(x.pick * float64(b.rows-rows+1))
+	if b.labels != nil {
+		labels = b.labels[from : from+rows]
+	}
+	return b.tensors(m, from, rows), rows, labels
 }
 
 // tensors writes the JSON and notes the cuts; it returns the length of the

@@ -141,3 +141,31 @@ func TestBuildAllocates(t *testing.T) {
 		}
 	}
 }
+
+// Request makes what build makes, and dimensions that vary are as told.
+func TestRequest(t *testing.T) {
+	meta := &oip.ModelMetadata{Inputs: []oip.TensorMetadata{
+		{Name: "a", Datatype: oip.FP32, Shape: []int64{-1, 3, -1}}, {Name: "b", Datatype: oip.Bytes, Shape: []int64{-1, -1}},
+	}}
+	for _, binary := range []bool{false, true} {
+		for vary, want := range map[int64][2]int64{0: {1, 1}, 1: {1, 1}, 7: {7, 7}} {
+			b, err := Random(meta, "m", 20, workload.Stream(1, "bodies"), Options{Binary: binary, Vary: vary})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, rows := range []int{1, 5, 20} {
+				r, err := b.Request(rows, 0.5)
+				if err != nil {
+					t.Fatal(err)
+				}
+				a, s := r.Inputs[0].Shape, r.Inputs[1].Shape
+				if r.Size(true) != rows || a[2] != want[0] || s[1] != want[1] || r.Model != "m" || (r.HeadLength >= 0) != binary {
+					t.Errorf("%d rows, vary %d, binary %v: %v and %v", rows, vary, binary, a, s)
+				}
+				if err := r.Check(meta, true, 0); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+}

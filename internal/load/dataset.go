@@ -102,7 +102,7 @@ func FromDataSet(d *DataSet, meta *oip.ModelMetadata, model string, opt Options)
 	if t.Datatype != oip.FP32 || len(t.Shape) == 0 {
 		return nil, fmt.Errorf("input %q is %s with %d dimensions: pictures fit an FP32 input with rows", t.Name, t.Datatype, len(t.Shape))
 	}
-	dims, elements, err := fixed(t.Shape[1:])
+	dims, elements, err := fixed(t.Shape[1:], 1)
 	if err == nil && elements != d.Pixels {
 		err = errors.New("wrong size")
 	}

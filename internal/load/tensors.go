@@ -17,7 +17,7 @@ const largestSource = 64 << 20
 
 // Random makes bodies of random values of the shapes that the model's metadata
 // tells: floats from 0 to 1, whole numbers from 0 to 9 (0 and 1 for 8 bits and
-// BOOL), words for BYTES. Dimensions that vary, beside the rows, are 1. A
+// BOOL), words for BYTES. Dimensions that vary, beside the rows, are opt.Vary. A
 // model whose first input has a fixed first dimension does not batch: every
 // request counts as one row. largest is the most rows that a request asks for.
 func Random(meta *oip.ModelMetadata, model string, largest int, rng *rand.Rand, opt Options) (*Bodies, error) {
@@ -44,7 +44,7 @@ func Random(meta *oip.ModelMetadata, model string, largest int, rng *rand.Rand, 
 			}
 			dims = dims[1:]
 		}
-		dims, elements, err := fixed(dims)
+		dims, elements, err := fixed(dims, max(1, opt.Vary))
 		if err != nil {
 			return nil, fmt.Errorf("input %q: %w", t.Name, err)
 		}
@@ -63,12 +63,12 @@ func Random(meta *oip.ModelMetadata, model string, largest int, rng *rand.Rand, 
 	return b, nil
 }
 
-// fixed puts 1 for dimensions that vary.
-func fixed(shape []int64) (dims []int64, elements int, err error) {
+// fixed puts vary for dimensions that vary.
+func fixed(shape []int64, vary int64) (dims []int64, elements int, err error) {
 	elements = 1
 	for _, d := range shape {
 		if d < 0 {
-			d = 1
+			d = vary
 		}
 		dims = append(dims, d)
 		if d > math.MaxInt32 || elements*int(d) > 1<<28 {

@@ -1,0 +1,22 @@
+// Package chart holds what all plots have in common.
+package chart
+
+import (
+	"fmt"
+	"image/color"
+	"path/filepath"
+)
+
+// CheckName reports a name that no plot can be saved under.
+func CheckName(name string) error {
+	if ext := filepath.Ext(name); ext != ".svg" && ext != ".png" {
+		return fmt.Errorf("%s: want a name that ends in .svg or .png", name)
+	}
+	return nil
+}
+
+// Colours are told apart in print as well; the last are the strongest.
+var Colours = []color.RGBA{
+	{0xd9, 0xd9, 0xd9, 0xff}, {0xbd, 0xbd, 0xbd, 0xff}, {0x96, 0x96, 0x96, 0xff}, {0xc6, 0xdb, 0xef, 0xff}, {0x9e, 0xca, 0xe1, 0xff},
+	{0x6b, 0xae, 0xd6, 0xff}, {0x21, 0x71, 0xb5, 0xff}, {0xfd, 0xae, 0x6b, 0xff}, {0xe6, 0x55, 0x0d, 0xff},
+}
