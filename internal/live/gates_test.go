@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,13 +33,14 @@ func TestGateOpens(t *testing.T) {
 			f.SetStatus("m", backend.Status{}, unreachable())
 		}
 		c := newChooser(earlyexit.Latency, 2, 0)
-		broken, opened := true, 0
+		var broken, opened atomic.Int32 // the prober's goroutine looks
+		broken.Store(1)
 		g := gate.Later(earlyexit.Latency, 1, func(x gate.Exits) (earlyexit.Controller, error) {
-			opened++
+			opened.Add(1)
 			if x.Ramps != 2 || x.Classes != 10 {
 				t.Errorf("opened with %+v", x)
 			}
-			if broken {
+			if broken.Load() == 1 {
 				return nil, errors.New("told to fail")
 			}
 			return c, nil
@@ -63,7 +65,7 @@ func TestGateOpens(t *testing.T) {
 		step(2, -1) // no ramps
 		step(0, -1) // the controller cannot be made
 		l.SetState(2, pool.Draining)
-		broken = false
+		broken.Store(0)
 		step(-1, 0)
 		if x := l.Info(0).Exits; x == nil || x.Ramps != 2 {
 			t.Errorf("known of the ramps: %+v", x)
@@ -71,7 +73,7 @@ func TestGateOpens(t *testing.T) {
 		l.SetState(0, pool.Draining)
 		step(1, -1)
 		time.Sleep(time.Minute)
-		if n := strings.Count(log.String(), "no early exits on this worker"); n != 2 || opened < 2 {
+		if n := strings.Count(log.String(), "no early exits on this worker"); n != 2 || opened.Load() < 2 {
 			t.Errorf("told %d times, want once of each worker: %s", n, log.String())
 		}
 		closed(t, l)
