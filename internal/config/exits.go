@@ -23,7 +23,8 @@ type EarlyExit struct {
 }
 
 func (e *EarlyExit) setDefaults() {
-	e.Mode, e.Target, e.RampBudget, e.AuditShare = earlyexit.Off.String(), 0.99, 0.02, 0.095
+	d := earlyexit.Defaults() // those that are measured
+	e.Mode, e.Target, e.RampBudget, e.AuditShare = earlyexit.Off.String(), d.Target, d.Budget, d.Audits
 }
 
 var exitModes = []string{earlyexit.Off.String(), earlyexit.Latency.String(), earlyexit.Compute.String()}

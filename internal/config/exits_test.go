@@ -36,7 +36,7 @@ func TestEarlyExit(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := c.Models[0].EarlyExit
-		if e.Parsed() != earlyexit.Compute || e.Target != 0.98 || e.RampBudget != 0.02 || e.AuditShare != 0.095 || e.Calibration != filepath.Join(dir, name) {
+		if e.Parsed() != earlyexit.Compute || e.Target != 0.98 || e.RampBudget != 0.02 || e.AuditShare != 0.04 || e.Calibration != filepath.Join(dir, name) {
 			t.Errorf("%s: %+v", name, e)
 		}
 		if s := e.Recorded; s == nil || s.Ramps != 2 || len(s.Rows) != 2 || len(s.Depth) != 2 {
