@@ -29,41 +29,31 @@ if [[ ! -d $data ]]; then
 	exit 2
 fi
 
-dir=$(mktemp -d)
-pid=
-cleanup() {
-	[[ -z $pid ]] || { kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; }
-	rm -rf "$dir"
-}
-trap cleanup EXIT
+self=benchmarks/exits
+. benchmarks/lib.sh
 router=${ROUTER:-$dir/router} bench=${BENCH:-$dir/bench}
 [[ -n ${ROUTER:-} ]] || go build -o "$router" ./cmd/router
 [[ -n ${BENCH:-} ]] || go build -o "$bench" ./cmd/bench
 
 for round in $(seq "$rounds"); do
 	for mode in off latency compute; do
-		port=$((20000 + RANDOM % 20000))
+		free_port port
 		sed -e "s/^listen:.*/listen: \"127.0.0.1:$port\"/" -e "s/mode: latency /mode: $mode /" -e "s/count: 0 /count: $workers /" \
 			configs/earlyexit.yaml >"$dir/config.yaml"
-		$router_cores "$router" -config "$dir/config.yaml" >"$dir/log" 2>&1 &
-		pid=$!
-		for _ in $(seq 100); do
-			(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
-			sleep 0.1
-		done
+		start router $router_cores "$router" -config "$dir/config.yaml"
+		await "http://127.0.0.1:$port/v2/health/ready" "$dir/router.log"
 		load() { $load_cores "$bench" load -url "http://127.0.0.1:$port" -model fashion -data "$data" -q "$@"; }
 		first=${rates%% *}
 		load -rate "$first" -requests 3000 -warmup 1s >/dev/null
 		for rate in $rates; do
 			load -rate "$rate" -duration "${seconds}s" -warmup 1s -qos "$qos" -seed "$rate$round" -json >"$dir/$mode.$rate.$round.json" ||
-				{ cat "$dir/$mode.$rate.$round.json" "$dir/log" >&2; exit 1; }
+				{ cat "$dir/$mode.$rate.$round.json" "$dir/router.log" >&2; exit 1; }
 		done
 		python3 - "$dir/exits.$mode.$round.json" "$port" <<-'PY'
 			import sys, urllib.request
 			open(sys.argv[1], "wb").write(urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[2]}/debug/exits").read())
 		PY
-		kill "$pid"; wait "$pid" || true
-		pid=
+		stop router
 	done
 done
 

@@ -18,18 +18,10 @@ while [[ $# -gt 0 ]]; do
 	esac
 	shift 2
 done
-for tool in nginx wrk; do
-	command -v $tool >/dev/null || { echo "benchmarks/load: $tool is missing: run 'apt-get install nginx-light wrk' as root" >&2; exit 2; }
-done
-
-dir=$(mktemp -d)
-pid=
-cleanup() {
-	[[ -z $pid ]] || { kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; }
-	rm -rf "$dir"
-}
-trap cleanup EXIT
-while port=$((20000 + RANDOM % 12000)); (exec 3<>/dev/tcp/127.0.0.1/$port) 2>/dev/null; do :; done
+self=benchmarks/load
+. benchmarks/lib.sh
+need nginx=nginx-light wrk=wrk curl=curl
+free_port port
 
 answer='{"model_name":"proxied","model_version":"1","outputs":[{"name":"y","datatype":"FP32","shape":[1,8],"data":[0.125,0.125,0.125,0.125,0.125,0.125,0.125,0.125]}]}'
 awk -v dir="$dir" -v server="server { listen 127.0.0.1:$port; default_type application/json; location / { return 200 '$answer'; } }" \
@@ -41,14 +33,10 @@ awk 'BEGIN {
 	printf "%-1024s", body }' >"$dir/body.json"
 
 go build -o "$dir/bench" ./cmd/bench
-nginx -c "$dir/nginx.conf" &
-pid=$!
-for _ in $(seq 100); do
-	curl -sf -o /dev/null --max-time 1 "http://127.0.0.1:$port/" && break
-	sleep 0.1
-done
+start upstream nginx -c "$dir/nginx.conf"
+await "http://127.0.0.1:$port/" "$dir/upstream.log"
 
-echo "$(nproc) cores, load before: $(cut -d' ' -f1-3 /proc/loadavg) (figures from a busy machine say little)"
+machine
 for ((round = 0; round < rounds; round++)); do
 	wrk -t1 -c"$connections" -d"${seconds}s" -s benchmarks/proxy/infer.lua "http://127.0.0.1:$port" |
 		awk '/^RESULT/ {printf "%.0f ", $2 / $4 * 1e6}' | tee -a "$dir/results"

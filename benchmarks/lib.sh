@@ -1,0 +1,87 @@
+# What the scripts under benchmarks/ have in common; sourced with the project's root as the directory, `set -euo pipefail`
+# before, and $self the script's name for messages.
+
+dir=$(mktemp -d)
+pids=()
+cleanup() { # ends what start began, and nothing else
+	local pid
+	for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+	for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+	rm -rf "$dir"
+}
+trap cleanup EXIT
+
+usage() { # FIRST LAST: the script's own lines that say how it is called
+	sed -n "$1,$2s/^# \{0,1\}//p" "$0" >&2
+	exit 2
+}
+
+need() { # TOOL=PACKAGE…: installs Debian packages of tools that are missing where it may
+	local pair missing=()
+	for pair in "$@"; do command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}"); done
+	[[ ${#missing[@]} -gt 0 ]] || return 0
+	if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+	else
+		echo "$self: run 'apt-get install ${missing[*]}' as root" >&2
+		exit 2
+	fi
+}
+
+taken=()
+free_port() { # NAME: a port of loopback that nobody listens on, into the variable NAME; never the same one twice
+	local candidate
+	while :; do
+		candidate=$((20000 + RANDOM % 12000))
+		[[ " ${taken[*]} " != *" $candidate "* ]] || continue
+		(exec 3<>"/dev/tcp/127.0.0.1/$candidate") 2>/dev/null && continue
+		taken+=("$candidate")
+		printf -v "$1" %s "$candidate"
+		return
+	done
+}
+
+# Cores of this process, one per line; on_load gets the first, on_proxy, what is measured, the second, where there are two.
+cores=$(taskset -pc $$ 2>/dev/null | sed 's/.*: //' | tr ',' '\n' | awk -F- '{for (i = $1; i <= ($2 == "" ? $1 : $2); i++) print i}')
+on_load=() on_proxy=()
+if [[ $(grep -c . <<<"$cores") -ge 2 ]]; then
+	on_load=(taskset -c "$(sed -n 1p <<<"$cores")") on_proxy=(taskset -c "$(sed -n 2p <<<"$cores")")
+fi
+
+start() { # NAME COMMAND…: in the background; its pid goes to the variable NAME_pid, what it prints to $dir/NAME.log
+	local name=$1
+	shift
+	"$@" >"$dir/$name.log" 2>&1 &
+	pids+=($!)
+	printf -v "${name}_pid" %s $!
+}
+
+stop() { # NAME: ends what start NAME began
+	local pid=${1}_pid
+	kill "${!pid}" 2>/dev/null || true
+	wait "${!pid}" 2>/dev/null || true
+	pids=($(printf '%s\n' "${pids[@]}" | grep -vx "${!pid}" || true))
+}
+
+await() { # URL LOG [SECONDS]
+	local _
+	for _ in $(seq $((${3:-10} * 10))); do
+		curl -sf -o /dev/null --max-time 1 "$1" && return
+		sleep 0.1
+	done
+	echo "$self: nothing answers at $1" >&2
+	cat "$2" >&2 || true
+	exit 1
+}
+
+ticks() { # PID: CPU ticks, user and system, of a process and its children
+	local pid
+	for pid in "$1" $(cat /proc/"$1"/task/*/children 2>/dev/null); do
+		sed 's/.*) //' "/proc/$pid/stat"
+	done | awk '{n += $12 + $13} END {print n + 0}'
+}
+
+machine() { # one paragraph on what this ran on, for a file of results
+	echo "$(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r), $(go version | cut -d' ' -f3);" \
+		"load before: $(cut -d' ' -f1-3 /proc/loadavg) (figures from a busy machine say little)"
+}
