@@ -19,6 +19,7 @@ import (
 	"motley/internal/live"
 	"motley/internal/oip"
 	"motley/internal/pool"
+	"motley/internal/reactor"
 	"motley/internal/router"
 )
 
@@ -31,6 +32,7 @@ type App struct {
 	server *router.Server
 	pool   *parts
 	keeper *keeper
+	loops  []*reactor.Loop
 }
 
 // Options are what is not part of a configuration.
@@ -76,11 +78,14 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if err := p.addCascades(cfg, loop, registry, opt.Log); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
+	if a.loops, err = reactors(cpus()); err != nil {
+		return nil, errors.Join(err, a.Close(context.Background()))
+	}
 	a.server, err = router.New(router.Config{
 		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Gatherer: registry, Log: opt.Log, Version: opt.Version,
 		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout,
-		Limits: oip.Limits{},
+		Limits: oip.Limits{}, Loops: a.loops,
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
@@ -171,7 +176,29 @@ func (a *App) Loop() *live.Loop { return a.loop }
 // Close waits for requests under way until ctx ends, saves what was learned
 // and frees everything.
 func (a *App) Close(ctx context.Context) error {
-	return errors.Join(a.pool.closeCascades(ctx), a.loop.Close(ctx), a.keeper.close(), a.pool.close())
+	err := errors.Join(a.pool.closeCascades(ctx), a.loop.Close(ctx), a.keeper.close(), a.pool.close())
+	for _, l := range a.loops {
+		l.Close()
+	}
+	return err
+}
+
+// reactors starts n of them, or none where the system has none.
+func reactors(n int) (all []*reactor.Loop, err error) {
+	for range n {
+		l, err := reactor.New()
+		if errors.Is(err, reactor.ErrUnsupported) {
+			return nil, nil
+		}
+		if err != nil {
+			for _, l := range all {
+				l.Close()
+			}
+			return nil, fmt.Errorf("cannot serve: %w", err)
+		}
+		all = append(all, l)
+	}
+	return all, nil
 }
 
 // cpus is how many executions this process can run at once.

@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"motley/internal/oip"
+	"motley/internal/reactor"
 )
 
 // Call is one request of a batch and, after Run, its own answer.
@@ -13,6 +14,9 @@ type Call struct {
 	Request  *oip.Request
 	Response oip.Message // Body is appended to Response.Body[:0]: the caller owns and reuses it
 	Err      error       // set when this member alone failed; an *Error
+	// Home is the reactor that the request came by; nil: another way. A Starter's
+	// execution of it is best on the same one.
+	Home *reactor.Loop
 
 	// For staged runs. Ramps is the set, as bits, of ramps whose whole answers the
 	// client wants to see; 0 = only one answer. Mark asks for the parameters

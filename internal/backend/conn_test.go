@@ -41,7 +41,7 @@ func TestPoolDropsAllConnectionsWhenOneIsStale(t *testing.T) {
 	for range first {
 		c := jsonCall(t, "a", "", [2]float32{1, 2})
 		wg.Go(func() {
-			if err := r.Run(t.Context(), "double", []*Call{c}); err != nil {
+			if err := r.run(t.Context(), "double", []*Call{c}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -58,7 +58,7 @@ func TestPoolDropsAllConnectionsWhenOneIsStale(t *testing.T) {
 	if n := connections.Load(); n != first+1 {
 		t.Errorf("%d connections, want %d and one new", n, first)
 	}
-	if n := len(r.pool.mu.idle); n != 1 {
+	if n := r.idle(); n != 1 {
 		t.Errorf("%d idle connections, want only the new one", n)
 	}
 }
@@ -75,7 +75,7 @@ func TestPoolClosesWhatIsIdleForTooLong(t *testing.T) {
 		}
 	}
 	<-gone // the first one, at the second execution
-	if n := len(r.pool.mu.idle); n != 1 {
+	if n := r.idle(); n != 1 {
 		t.Errorf("%d idle connections, want 1", n)
 	}
 }
@@ -95,7 +95,7 @@ func TestPoolCloseDuringAnExecution(t *testing.T) {
 	})})
 	done := make(chan error)
 	c := jsonCall(t, "a", "", [2]float32{1, 2})
-	go func() { done <- r.Run(t.Context(), "double", []*Call{c}) }()
+	go func() { done <- r.run(t.Context(), "double", []*Call{c}) }()
 	<-asked
 	if err := r.Close(); err != nil {
 		t.Fatal(err)

@@ -120,7 +120,19 @@ func (r *Remote) exchange(ctx context.Context, deadline time.Time, c *conn, q qu
 }
 
 func (r *Remote) write(c *conn, q query) error {
-	b := append(c.out[:0], q.method...)
+	var body []byte
+	c.out, body = r.appendQuery(c.out[:0], q)
+	if _, err := c.Write(c.out); err != nil || body == nil {
+		return err
+	}
+	_, err := c.Write(body)
+	return err
+}
+
+// appendQuery appends q as it goes to the worker. A body that is too large to be
+// copied is left for a write of its own.
+func (r *Remote) appendQuery(b []byte, q query) (head, rest []byte) {
+	b = append(b, q.method...)
 	b = append(b, ' ')
 	b = append(b, r.basePath...)
 	b = append(b, q.path...)
@@ -148,12 +160,7 @@ func (r *Remote) write(c *conn, q query) error {
 	if len(body) <= inlineBody {
 		b, body = append(b, body...), nil
 	}
-	c.out = b
-	if _, err := c.Write(b); err != nil || body == nil {
-		return err
-	}
-	_, err := c.Write(body)
-	return err
+	return b, body
 }
 
 // read reads one response. What is not an I/O error (see conn.err) breaks

@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"motley/internal/oip"
@@ -34,8 +35,8 @@ type RemoteConfig struct {
 	ConnectTimeout time.Duration
 	// ProbeTimeout bounds a whole probe; default 5 s.
 	ProbeTimeout time.Duration
-	// Connections is the most there are at once; further executions wait.
-	// Default 64.
+	// Connections is the most that are in use at once; further executions wait. Idle ones
+	// are kept by each reactor, and for goroutines, apart. Default 64.
 	Connections int
 	// IdleTimeout closes a connection that was not used for so long; default
 	// 4 s, under the 5 s after which uvicorn (MLServer, FastAPI) closes it.
@@ -67,19 +68,22 @@ type Remote struct {
 	streamHeaders string            // likewise, for streams
 	literals      map[string][]byte // the names of cfg.ModelNames as JSON strings
 	pool          connPool
-	scratch       sync.Pool // of *remoteScratch
-	runs          sync.Pool // of *stagedRun
+	scratch       sync.Pool   // of *remoteScratch
+	runs          sync.Pool   // of *stagedRun
+	odd           atomic.Bool // its answers are not of the form that Start reads
 	mu            struct {
 		sync.Mutex
 		server *serverFacts
 		models map[string]*modelFacts
+		lanes  []*lane
 	}
 }
 
 // remoteScratch is the memory of one Run.
 type remoteScratch struct {
 	merged oip.Message
-	body   []byte // the worker's answer when it is not handed on as it is
+	body   []byte // the worker's answer when it is not handed on as it is,
+	asIs   bool   // that is
 	resp   oip.Response
 	members
 	dst   []*oip.Message
@@ -226,36 +230,41 @@ func (r *Remote) Run(ctx context.Context, model string, calls []*Call) error {
 	if len(x.calls) == 0 {
 		return nil // each has its own error
 	}
-	upstream := r.upstream(model)
-	// Only an answer to a single request can be right as it is: the id, the
-	// rows and the forms are its own then.
-	asIs := len(x.calls) == 1 && msg != &x.merged && upstream == model
-	dst := x.body
-	if asIs {
-		dst = x.calls[0].Response.Body
-	}
-	rep, failed := r.do(ctx, deadline, query{
-		method: "POST", path: modelsPath, name: url.PathEscape(upstream), tail: "/infer",
-		msg: msg, fresh: x.reqs[0].Sequence,
-	}, dst)
-	if asIs {
-		x.calls[0].Response.Body, x.calls[0].Response.HeadLength = rep.body, rep.headLength
-	} else {
-		x.body = rep.body
-	}
+	dst := x.target(msg, r.upstream(model) == model)
+	q := r.inferQuery(model, msg)
+	q.fresh = x.reqs[0].Sequence
+	rep, failed := r.do(ctx, deadline, q, *dst)
+	*dst = rep.body
 	if failed != nil {
 		return failed
 	}
+	return r.conclude(x, model, rep)
+}
+
+// target is where the worker's answer is to go: straight into the call's response
+// where it can be right as it is. Only an answer to a single request can: the
+// id, the rows and the forms are its own then.
+func (x *remoteScratch) target(msg *oip.Message, sameName bool) *[]byte {
+	x.asIs = len(x.calls) == 1 && msg != &x.merged && sameName
+	if x.asIs {
+		return &x.calls[0].Response.Body
+	}
+	return &x.body
+}
+
+// conclude makes the calls' answers of the worker's, which lies in x.target.
+func (r *Remote) conclude(x *remoteScratch, model string, rep reply) error {
 	if rep.status != 200 {
 		return statusError(rep.status, rep.body)
 	}
 	if e := x.resp.Parse(rep.body, rep.headLength, nil); e != nil {
 		return protocolError(e)
 	}
-	if asIs {
+	if x.asIs {
+		x.calls[0].Response.HeadLength = rep.headLength
 		return nil
 	}
-	if upstream != model {
+	if r.upstream(model) != model {
 		x.resp.ModelName = r.literals[model]
 		x.resp.ID = noID
 	}
@@ -361,5 +370,6 @@ func (r *Remote) Describe() string { return "remote " + r.cfg.URL }
 // connections are closed then.
 func (r *Remote) Close() error {
 	r.pool.close()
+	r.closeLanes()
 	return nil
 }

@@ -20,7 +20,7 @@ const goodAnswer = `{"model_name":"double","id":"a","outputs":[{"name":"y","data
 func runOne(t *testing.T, ctx context.Context, r *Remote) (*Call, error) {
 	t.Helper()
 	c := jsonCall(t, "a", "", [2]float32{1, 2})
-	return c, r.Run(ctx, "double", []*Call{c})
+	return c, r.run(ctx, "double", []*Call{c})
 }
 
 func TestRemoteClassesOfStatuses(t *testing.T) {
@@ -68,7 +68,7 @@ func TestRemoteClassesOfStatuses(t *testing.T) {
 					t.Errorf("the call has an error of its own: %v", c.Err)
 				}
 			}
-			if n := len(r.pool.mu.idle); n != 1 {
+			if n := r.idle(); n != 1 {
 				t.Errorf("%d idle connections, want 1", n)
 			}
 		})
@@ -158,7 +158,7 @@ func TestRemoteAnswersThatAreUnusualButWhole(t *testing.T) {
 			if n := connections.Load(); n != want {
 				t.Errorf("%d connections, want %d", n, want)
 			}
-			if kept := len(r.pool.mu.idle); (kept == 1) != (want == 1) {
+			if kept := r.idle(); (kept == 1) != (want == 1) {
 				t.Errorf("%d connections kept", kept)
 			}
 		})
@@ -168,14 +168,14 @@ func TestRemoteAnswersThatAreUnusualButWhole(t *testing.T) {
 func TestRemoteWrongNumberOfRows(t *testing.T) {
 	r := newRemote(t, RemoteConfig{URL: rawServer(t, answerWith(httpReply(200, goodAnswer)))})
 	calls := []*Call{jsonCall(t, "a", "", [2]float32{1, 2}), jsonCall(t, "b", "", [2]float32{3, 4})}
-	e := wantClass(t, r.Run(t.Context(), "double", calls), Protocol)
+	e := wantClass(t, r.run(t.Context(), "double", calls), Protocol)
 	if e.Status != 502 || !strings.Contains(e.Message, "batch of 2") {
 		t.Errorf("got %d %q", e.Status, e.Message)
 	}
 	missing := newRemote(t, RemoteConfig{URL: rawServer(t, answerWith(httpReply(200, strings.NewReplacer("[1,2]", "[2,2]", "[2,4]", "[2,4,6,8]").Replace(goodAnswer))))})
 	want := `,"outputs":[{"name":"sum"}]`
 	calls = []*Call{jsonCall(t, "a", want, [2]float32{1, 2}), jsonCall(t, "b", want, [2]float32{3, 4})}
-	wantClass(t, missing.Run(t.Context(), "double", calls), Protocol)
+	wantClass(t, missing.run(t.Context(), "double", calls), Protocol)
 }
 
 func TestRemoteConnectionRefused(t *testing.T) {
@@ -233,7 +233,7 @@ func TestRemoteCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	c := jsonCall(t, "a", "", [2]float32{1, 2})
-	go func() { done <- r.Run(ctx, "double", []*Call{c}) }()
+	go func() { done <- r.run(ctx, "double", []*Call{c}) }()
 	<-asked
 	start := time.Now()
 	cancel()
@@ -272,7 +272,7 @@ func TestRemoteCancelWhileSending(t *testing.T) {
 		c := jsonCall(t, "a", `,"parameters":{"pad":"`+strings.Repeat("x", 32<<20)+`"}`, [2]float32{1, 2})
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		start := time.Now()
-		wantClass(t, r.Run(ctx, "double", []*Call{c}), Timeout)
+		wantClass(t, r.run(ctx, "double", []*Call{c}), Timeout)
 		if d := time.Since(start); d > 2*time.Second {
 			t.Errorf("TLS %t: Run returned after %v, its context ended after 100 ms", secure, d)
 		}
@@ -289,7 +289,7 @@ func TestRemoteCancelWhileWaitingForAConnection(t *testing.T) {
 	first, cancelFirst := context.WithCancel(t.Context())
 	done := make(chan error)
 	c := jsonCall(t, "a", "", [2]float32{1, 2})
-	go func() { done <- r.Run(first, "double", []*Call{c}) }()
+	go func() { done <- r.run(first, "double", []*Call{c}) }()
 	<-asked
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
@@ -460,7 +460,7 @@ func TestRemoteNeverRepeatsASequence(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := jsonCall(t, "a", `,"parameters":{"sequence_id":7}`, [2]float32{1, 2})
-	wantClass(t, r.Run(t.Context(), "double", []*Call{c}), Connect)
+	wantClass(t, r.run(t.Context(), "double", []*Call{c}), Connect)
 	if n := requests.Load(); n != 2 {
 		t.Errorf("%d requests, want 2", n)
 	}
@@ -477,7 +477,7 @@ func TestRemoteEarlyRefusalOfALargeBody(t *testing.T) {
 		_, _ = io.CopyN(io.Discard, br, 1<<20)
 	})})
 	c := jsonCall(t, "a", `,"parameters":{"pad":"`+strings.Repeat("x", 1<<20)+`"}`, [2]float32{1, 2})
-	if e := wantClass(t, r.Run(t.Context(), "double", []*Call{c}), Client); e.Status != 413 || e.Message != "at most 1 MB" {
+	if e := wantClass(t, r.run(t.Context(), "double", []*Call{c}), Client); e.Status != 413 || e.Message != "at most 1 MB" {
 		t.Errorf("got %d %q", e.Status, e.Message)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"motley/internal/mono"
 	"motley/internal/oip"
 	"motley/internal/pool"
+	"motley/internal/reactor"
 )
 
 // execution is one batch on its way through a backend. Its calls are its own,
@@ -22,8 +23,9 @@ type execution struct {
 	items     int
 	started   mono.Time
 	predicted time.Duration
-	lead      *ticket // whose goroutine carries it; nil: one of its own
-	off       bool    // the core has taken the members away; guarded by Loop.mu
+	lead      *ticket       // whose goroutine carries it; nil: one of its own, or none
+	home      *reactor.Loop // of a member; nil: they came without one
+	off       bool          // the core has taken the members away; guarded by Loop.mu
 	members   []*ticket
 	rows      []dispatch.Rows // by member; empty where all run whole
 	slices    []oip.Request   // of members of which only some rows run
@@ -33,9 +35,16 @@ type execution struct {
 	cancel    context.CancelFunc
 	staged    backend.Staged // runs it past its exits; nil: it runs as a whole
 	watch     *watch         // where it is staged
+	loop      *Loop
+	flight    backend.Flight // where it runs without a goroutine
 }
 
-func newExecution() any { return new(execution) }
+// newExecution makes an execution to be used again and again.
+func (l *Loop) newExecution() any {
+	ex := &execution{loop: l}
+	ex.flight.Done = ex
+	return ex
+}
 
 // wakeList collects the messages of one step. The first few need no memory.
 type wakeList struct {
@@ -53,12 +62,24 @@ func (w *wakeList) add(t *ticket, ex *execution) {
 	w.more = append(w.more, wake{t, ex})
 }
 
-// send delivers the messages. Every channel has room: see tickets.
-func (w *wakeList) send() {
+// send delivers the messages. Every channel has room: see tickets. on is the
+// reactor whose goroutine this is; nil: another.
+func (w *wakeList) send(on *reactor.Loop) {
 	for _, m := range w.few[:w.n] {
-		m.t.ch <- m.ex
+		m.send(on)
 	}
 	for _, m := range w.more {
+		m.send(on)
+	}
+}
+
+func (m wake) send(on *reactor.Loop) {
+	switch {
+	case m.t == nil:
+		m.ex.launch(on)
+	case m.t.waiter != nil:
+		m.t.end()
+	default:
 		m.t.ch <- m.ex
 	}
 }
@@ -71,7 +92,8 @@ func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
 	ex := l.executions.Get().(*execution)
 	ex.batch, ex.worker, ex.model, ex.started = a.Batch, a.Worker, a.Model, at
 	ex.predicted = l.mu.core.Predicted(a.Batch)
-	ex.items, ex.lead, ex.off = 0, nil, false
+	ex.items, ex.lead, ex.home, ex.off = 0, nil, nil, false
+	ex.flight.Reset()
 	ex.members, ex.calls, ex.ptrs, ex.rows = ex.members[:0], ex.calls[:0], ex.ptrs[:0], append(ex.rows[:0], a.Rows...)
 	l.stageLocked(ex, a)
 	for i, id := range a.Requests {
@@ -84,8 +106,11 @@ func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
 			ex.items += a.Rows[i].Count
 		}
 		ex.members = append(ex.members, t)
-		if ex.lead == nil && !t.busy && ex.staged == nil {
+		if ex.lead == nil && !t.busy && ex.staged == nil && t.waiter == nil {
 			ex.lead = t
+		}
+		if ex.home == nil {
+			ex.home = t.req.Call.Home
 		}
 	}
 	// Response buffers of earlier executions are used again where they stand.
@@ -113,6 +138,13 @@ func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
 	}
 	l.mu.runs[slot] = ex
 	l.done.Add(1) // before the request that it carries can end, hence before Close waits
+	if ex.staged == nil && ex.home != nil {
+		if _, ok := l.cfg.Backends[ex.worker].(backend.Starter); ok {
+			ex.lead = nil
+			wakes.add(nil, ex)
+			return
+		}
+	}
 	if ex.lead == nil {
 		go l.carry(ex)
 		return
@@ -120,6 +152,32 @@ func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
 	ex.lead.busy = true
 	wakes.add(ex.lead, ex)
 }
+
+// launch begins the execution on the reactor whose goroutine this is; where it is none,
+// on that of a member.
+func (ex *execution) launch(on *reactor.Loop) {
+	if on == nil {
+		if !ex.home.Post(ex) {
+			go ex.loop.carry(ex)
+		}
+		return
+	}
+	l := ex.loop
+	if err := ex.slice(); err != nil {
+		l.finish(ex, err, on)
+		return
+	}
+	starter := l.cfg.Backends[ex.worker].(backend.Starter)
+	if !starter.Start(ex.ctx, on, l.cfg.Core.Models[ex.model].Name, ex.ptrs, &ex.flight) {
+		go func() { l.finish(ex, l.run(ex), nil) }()
+	}
+}
+
+// Run implements reactor.Task, for launch.
+func (ex *execution) Run() { ex.launch(ex.home) }
+
+// Ended implements backend.Ender.
+func (ex *execution) Ended(on *reactor.Loop, err error) { ex.loop.finish(ex, err, on) }
 
 // The causes that a client is told when the loop itself ended an execution:
 // what Run returns then says no more than that it was cancelled.
@@ -141,20 +199,36 @@ func (ex *execution) callOff(on dispatch.EventKind) {
 			t.cause = cause
 		}
 	}
+	ex.stop()
+}
+
+// stop ends it early, wherever it runs.
+func (ex *execution) stop() {
 	ex.cancel()
+	ex.flight.Cancel()
 }
 
 // carry runs an execution and tells the core how it ended.
 func (l *Loop) carry(ex *execution) {
 	err := ex.slice()
-	name := l.cfg.Core.Models[ex.model].Name
-	switch {
-	case err != nil:
-	case ex.staged != nil:
-		err = ex.staged.RunStaged(ex.ctx, name, ex.ptrs, ex.watch)
-	default:
-		err = l.cfg.Backends[ex.worker].Run(ex.ctx, name, ex.ptrs)
+	if err == nil {
+		err = l.run(ex)
 	}
+	l.finish(ex, err, nil)
+}
+
+// run runs an execution whose calls are made, and waits for its end.
+func (l *Loop) run(ex *execution) error {
+	name := l.cfg.Core.Models[ex.model].Name
+	if ex.staged != nil {
+		return ex.staged.RunStaged(ex.ctx, name, ex.ptrs, ex.watch)
+	}
+	return l.cfg.Backends[ex.worker].Run(ex.ctx, name, ex.ptrs)
+}
+
+// finish tells the core how an execution ended. on is the reactor whose goroutine
+// this is; nil: another.
+func (l *Loop) finish(ex *execution, err error, on *reactor.Loop) {
 	var wakes wakeList
 
 	l.mu.Lock()
@@ -220,7 +294,7 @@ func (l *Loop) carry(ex *execution) {
 	}
 	ex.release()
 	l.executions.Put(ex)
-	wakes.send()
+	wakes.send(on)
 	l.done.Done()
 }
 

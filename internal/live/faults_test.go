@@ -27,7 +27,7 @@ func TestRetryElsewhere(t *testing.T) {
 			all.Go(func() {
 				time.Sleep(time.Duration(i) * time.Microsecond)
 				r := ask(fmt.Sprint("request ", i), 1)
-				answered(t, r, l.Do(r))
+				answered(t, r, do(l, r))
 				if r.Worker != 1 {
 					t.Errorf("request %d was answered by worker %d", i, r.Worker)
 				}
@@ -72,7 +72,7 @@ func TestFailed(t *testing.T) {
 		broken := &backendtest.Fake{Fail: failing(backend.Server, 502)}
 		l := setup{fakes: fakes{broken, {Fail: failing(backend.Protocol, 502)}}, state: pool.Up}.start(t)
 		r := ask("x", 1)
-		none := refusedFor(t, l.Do(r), Failed)
+		none := refusedFor(t, do(l, r), Failed)
 		var own *backend.Error
 		if !errors.As(none.Cause, &own) || own.Message != "told to fail" || r.Attempts != 3 {
 			t.Errorf("cause %v after %d attempts, want the worker's after 3", none.Cause, r.Attempts)
@@ -108,7 +108,7 @@ func TestHung(t *testing.T) {
 			all.Go(func() {
 				time.Sleep(time.Duration(i) * 100 * time.Microsecond)
 				r := ask(fmt.Sprint("request ", i), 1)
-				answered(t, r, l.Do(r))
+				answered(t, r, do(l, r))
 				if r.Worker != 1 {
 					t.Errorf("request %d was answered by worker %d", i, r.Worker)
 				}
@@ -134,7 +134,7 @@ func TestHungEverywhere(t *testing.T) {
 			core: dispatch.Config{Hang: 50 * time.Millisecond},
 		}.start(t)
 		l.cfg.Backends[0], l.cfg.Backends[1] = &slowToStop{}, &slowToStop{}
-		none := refusedFor(t, l.Do(ask("x", 1)), Failed)
+		none := refusedFor(t, do(l, ask("x", 1)), Failed)
 		var own *backend.Error
 		if !errors.As(none.Cause, &own) || own.Class != backend.Timeout || own.Status != 504 {
 			t.Errorf("cause %v, want a timeout with status 504", none.Cause)
@@ -153,7 +153,7 @@ func TestHungThenRefused(t *testing.T) {
 		all.Go(func() {
 			r := ask("x", 1)
 			r.Timeout = 200 * time.Millisecond
-			if none := refusedFor(t, l.Do(r), NoWorker); none.Cause != errHung {
+			if none := refusedFor(t, do(l, r), NoWorker); none.Cause != errHung {
 				t.Errorf("cause %v, want the hanging", none.Cause)
 			}
 		})
@@ -173,7 +173,7 @@ func TestWorkerGoesDown(t *testing.T) {
 		done := make(chan struct{})
 		r := ask("moved", 1)
 		go func() {
-			answered(t, r, l.Do(r))
+			answered(t, r, do(l, r))
 			close(done)
 		}()
 		synctest.Wait()

@@ -58,7 +58,7 @@ func TestGateOpens(t *testing.T) {
 			}
 			time.Sleep(3 * time.Second)
 			r := askRows(t, 9)
-			if err := l.Do(r); err != nil || r.Exit != wantExit {
+			if err := do(l, r); err != nil || r.Exit != wantExit {
 				t.Errorf("%v, exit %d, want %d", err, r.Exit, wantExit)
 			}
 		}

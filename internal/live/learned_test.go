@@ -29,14 +29,14 @@ func TestLearned(t *testing.T) {
 			t.Errorf("before the first batch: %+v", got)
 		}
 		r := ask("x", 1)
-		answered(t, r, l.Do(r))
+		answered(t, r, do(l, r))
 		first := l.Learned()
 		if len(first) != 1 || first[0].Model != "a" || first[0].Profile.Samples() != 1 || first[0].Profile.Mean(1) != 4*time.Millisecond {
 			t.Fatalf("after one batch of 4ms: %+v", first)
 		}
 		first[0].Profile.Observe(1, time.Hour) // a copy: nobody else's business
 		r = ask("y", 1)
-		answered(t, r, l.Do(r))
+		answered(t, r, do(l, r))
 		closed(t, l)
 		last := l.Learned()
 		if len(last) != 1 || last[0].Profile.Samples() != 2 || last[0].Profile.Mean(1) != 4*time.Millisecond {

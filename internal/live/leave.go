@@ -28,7 +28,7 @@ func (l *Loop) watchClient(ctx context.Context, id dispatch.RequestID) (stop fun
 		l.mu.Lock()
 		l.cancelLocked(id, canceled(ctx), &wakes)
 		l.mu.Unlock()
-		wakes.send()
+		wakes.send(nil)
 	})
 }
 

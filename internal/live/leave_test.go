@@ -43,7 +43,7 @@ func TestClientLeaves(t *testing.T) {
 				other := func(body string) {
 					all.Go(func() {
 						r := ask(body, 1)
-						answered(t, r, l.Do(r))
+						answered(t, r, do(l, r))
 					})
 					synctest.Wait()
 				}
@@ -130,7 +130,7 @@ func TestClientLeavesMidway(t *testing.T) {
 					if err := l.DoContext(ctx, askRows(t, row)); !isCanceled(err) {
 						t.Error(err)
 					}
-				} else if err := l.Do(askRows(t, row)); err != nil {
+				} else if err := do(l, askRows(t, row)); err != nil {
 					t.Error(err)
 				}
 			})

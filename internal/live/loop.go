@@ -76,7 +76,7 @@ func New(cfg Config) (*Loop, error) {
 		l.log = slog.Default()
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
-	l.tickets.New, l.executions.New = newTicket, newExecution
+	l.tickets.New, l.executions.New = newTicket, l.newExecution
 	l.mu.core = core
 	l.mu.armed = mono.Never
 	l.mu.timer = time.AfterFunc(time.Hour, l.tick)
@@ -103,6 +103,8 @@ type ticket struct {
 	parts    []part // answers of some rows each; guarded by Loop.mu until the outcome is settled
 	cause    error  // why the last execution of it that failed did
 	ch       chan *execution
+	waiter   Waiter // who is told of the outcome; nil: a goroutine waits on ch
+	loop     *Loop
 }
 
 // newTicket makes a ticket to be used again and again. Its goroutine waits on
@@ -124,18 +126,51 @@ type wake struct {
 // it may carry out executions on behalf of others.
 func (l *Loop) Do(r *Request) error { return l.do(context.Background(), r) }
 
+// Waiter is told that its request, which it gave to Begin, is at its end: err is what Do
+// would have returned.
+type Waiter interface{ Answered(err error) }
+
+// Begin starts what Do does, and returns; w is told the outcome, once, perhaps
+// before Begin returns, on any goroutine. Where r.Call.Home is set, Begin is called
+// on that reactor's goroutine.
+func (l *Loop) Begin(r *Request, w Waiter) {
+	var wakes wakeList
+	if t := l.enter(r, w, &wakes); t == nil {
+		w.Answered(&Refusal{Reason: Stopping})
+		return
+	}
+	wakes.send(r.Call.Home)
+}
+
 // do is Do, up to the end of ctx.
 func (l *Loop) do(ctx context.Context, r *Request) error {
-	t := l.tickets.Get().(*ticket)
-	*t = ticket{req: r, ch: t.ch, parts: t.parts[:0]}
-	r.reset()
 	var wakes wakeList
+	t := l.enter(r, nil, &wakes)
+	if t == nil {
+		return &Refusal{Reason: Stopping}
+	}
+	wakes.send(nil)
+	if ctx.Done() != nil {
+		defer l.watchClient(ctx, t.id)()
+	}
+	for ex := <-t.ch; ex != nil; ex = <-t.ch {
+		l.carry(ex)
+	}
+	return t.leave()
+}
+
+// enter tells the core of a request. It returns nil where nothing is let in any
+// more.
+func (l *Loop) enter(r *Request, w Waiter, wakes *wakeList) *ticket {
+	t := l.tickets.Get().(*ticket)
+	*t = ticket{req: r, ch: t.ch, parts: t.parts[:0], waiter: w, loop: l}
+	r.reset()
 
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.mu.stopping {
-		l.mu.Unlock()
 		l.tickets.Put(t)
-		return &Refusal{Reason: Stopping}
+		return nil
 	}
 	l.mu.live++
 	t.id = l.mu.ids.New()
@@ -148,24 +183,27 @@ func (l *Loop) do(ctx context.Context, r *Request) error {
 		At: t.arrived, Kind: dispatch.Arrive, Request: t.id, Model: r.Model, Size: r.Size,
 		Deadline: l.deadlineLocked(t.arrived, r), Priority: r.Priority, MergeKey: r.MergeKey,
 		Whole: r.Whole || r.Ramps != 0, // a ramp is shown whole
-	}, &wakes)
-	l.mu.Unlock()
-	wakes.send()
+	}, wakes)
+	return t
+}
 
-	if ctx.Done() != nil {
-		defer l.watchClient(ctx, t.id)()
-	}
-	for ex := <-t.ch; ex != nil; ex = <-t.ch {
-		l.carry(ex)
-	}
+// leave gives the ticket of a request that is at its end back, and returns the
+// outcome.
+func (t *ticket) leave() error {
 	if t.err == nil && len(t.parts) > 0 {
 		t.join()
 	}
 	err := t.err
-	t.req = nil
+	t.req, t.waiter = nil, nil
 	clear(t.parts)
-	l.tickets.Put(t)
+	t.loop.tickets.Put(t)
 	return err
+}
+
+// end tells the waiter.
+func (t *ticket) end() {
+	w := t.waiter
+	w.Answered(t.leave())
 }
 
 // reset clears what Do fills in.
@@ -229,7 +267,7 @@ func (l *Loop) tick() {
 		l.armLocked(now)
 	}
 	l.mu.Unlock()
-	wakes.send()
+	wakes.send(nil)
 }
 
 // settleLocked fixes a request's outcome. Its client is woken once nothing
@@ -316,7 +354,7 @@ func (l *Loop) stopRuns() {
 	defer l.mu.Unlock()
 	for _, ex := range l.mu.runs {
 		if ex != nil {
-			ex.cancel()
+			ex.stop()
 		}
 	}
 }
@@ -333,7 +371,7 @@ func (l *Loop) refuseAll() int {
 		}
 	}
 	l.mu.Unlock()
-	wakes.send()
+	wakes.send(nil)
 	return n
 }
 
@@ -349,5 +387,5 @@ func (l *Loop) inject(ev dispatch.Event) {
 	ev.At = l.now()
 	l.stepLocked(ev, &wakes)
 	l.mu.Unlock()
-	wakes.send()
+	wakes.send(nil)
 }

@@ -30,7 +30,7 @@ func TestEachGetsItsOwn(t *testing.T) {
 			all.Go(func() {
 				time.Sleep(time.Duration(i) * time.Microsecond)
 				r := ask(fmt.Sprintf("body %d", i), 1+i%3)
-				answered(t, r, l.Do(r))
+				answered(t, r, do(l, r))
 				batch, queued := 41, 10*time.Millisecond-time.Duration(i)*time.Microsecond
 				if i == 0 {
 					batch, queued = 1, 0
@@ -108,14 +108,14 @@ func TestRefusals(t *testing.T) {
 				for range tc.ahead {
 					all.Go(func() {
 						r := ask("ahead", 1)
-						answered(t, r, l.Do(r))
+						answered(t, r, do(l, r))
 					})
 					synctest.Wait()
 				}
 				start := time.Now()
 				r := ask("late", tc.size)
 				r.Timeout = tc.limit
-				none := refusedFor(t, l.Do(r), tc.want)
+				none := refusedFor(t, do(l, r), tc.want)
 				if took := time.Since(start); took != tc.within {
 					t.Errorf("refused after %v, want %v", took, tc.within)
 				}
@@ -159,7 +159,7 @@ func TestRefusedBatchIsTakenApart(t *testing.T) {
 			all.Go(func() {
 				time.Sleep(time.Duration(i) * time.Microsecond)
 				r := ask(body, 1)
-				err := l.Do(r)
+				err := do(l, r)
 				if body != "bad" {
 					answered(t, r, err)
 					return
@@ -198,7 +198,7 @@ func TestMemberError(t *testing.T) {
 			all.Go(func() {
 				time.Sleep(time.Duration(i) * time.Microsecond)
 				r := ask(fmt.Sprint(i), 1)
-				if errs[i] = l.Do(r); errs[i] == nil {
+				if errs[i] = do(l, r); errs[i] == nil {
 					answered(t, r, nil)
 				}
 			})
@@ -210,7 +210,7 @@ func TestMemberError(t *testing.T) {
 		f.Fail = nil
 		for i := range 20 { // what is used again remembers nothing
 			r := ask(fmt.Sprint("later ", i), 1)
-			answered(t, r, l.Do(r))
+			answered(t, r, do(l, r))
 		}
 		closed(t, l)
 	})
@@ -225,7 +225,7 @@ func TestCloseDrains(t *testing.T) {
 		for i := range 3 {
 			all.Go(func() {
 				r := ask(fmt.Sprint(i), 1)
-				answered(t, r, l.Do(r))
+				answered(t, r, do(l, r))
 			})
 		}
 		synctest.Wait()
@@ -236,7 +236,7 @@ func TestCloseDrains(t *testing.T) {
 			}
 		})
 		synctest.Wait()
-		refusedFor(t, l.Do(ask("late", 1)), Stopping)
+		refusedFor(t, do(l, ask("late", 1)), Stopping)
 		all.Wait()
 	})
 }
@@ -253,7 +253,7 @@ func TestCloseInHaste(t *testing.T) {
 		l.cfg.Backends[1] = stubborn
 		var all sync.WaitGroup
 		for i := range 7 {
-			all.Go(func() { refusedFor(t, l.Do(ask(fmt.Sprint(i), 1)), Stopping) })
+			all.Go(func() { refusedFor(t, do(l, ask(fmt.Sprint(i), 1)), Stopping) })
 			synctest.Wait()
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)

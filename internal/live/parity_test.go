@@ -269,7 +269,7 @@ func (x *experiment) ask(t *testing.T, l *Loop, i int) end {
 	if err := r.Call.Request.Parse(rowsOf(i, 0, a.Size, ""), -1, nil); err != nil {
 		t.Error(err)
 	}
-	err := l.Do(r)
+	err := do(l, r)
 	var none *Refusal
 	switch {
 	case err == nil:

@@ -64,7 +64,7 @@ func TestPartsTellWhatTheyAgreeOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := split(t, &backendtest.Fake{Latency: takes(time.Millisecond), Answer: echoes("1", nil)}, &backendtest.Fake{Latency: takes(time.Millisecond), Answer: echoes("2", nil)})
 		r := numbers(t, 10)
-		err := l.Do(r)
+		err := do(l, r)
 		const want = `{"model_name":"m","parameters":{"all":1},"outputs":[{"name":"x","datatype":"INT32","shape":[10],"data":[0,1,2,3,4,5,6,7,8,9]}]}`
 		if got := string(r.Call.Response.Body); err != nil || got != want || r.Parts != 3 || r.Attempts != 3 || r.Queued != 0 {
 			t.Errorf("%v, %d parts, %d attempts, queued %v: %s", err, r.Parts, r.Attempts, r.Queued, got)
@@ -113,7 +113,7 @@ func TestPartsThatFail(t *testing.T) {
 				}
 				l := split(t, worker(), worker())
 				r := numbers(t, 10)
-				if err := l.Do(r); !c.want(err) {
+				if err := do(l, r); !c.want(err) {
 					t.Errorf("got %v and %q", err, r.Call.Response.Body)
 				}
 				closed(t, l)
@@ -132,7 +132,7 @@ func TestCloseAmongParts(t *testing.T) {
 		r := numbers(t, 1000)
 		r.Timeout = 10 * time.Hour
 		done := make(chan struct{})
-		go func() { err = l.Do(r); close(done) }()
+		go func() { err = do(l, r); close(done) }()
 		time.Sleep(10 * time.Millisecond)
 		if n := len(quick.Batches()); n < 5 {
 			t.Errorf("only %d parts have run", n)
@@ -173,7 +173,7 @@ func TestPartsRaced(t *testing.T) {
 				n := 1 + (c*31+i*17)%60
 				r := numbers(t, n)
 				r.Timeout = time.Minute // however busy the machine is
-				err := l.Do(r)
+				err := do(l, r)
 				var none *Refusal
 				if errors.As(err, &none) && none.Reason == Failed {
 					continue // three failures in a row

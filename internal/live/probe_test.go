@@ -61,19 +61,19 @@ func TestWatch(t *testing.T) {
 			time.Sleep(time.Second)
 			wantState(t, l, 0, "up")
 			r := ask("still served", 1)
-			answered(t, r, l.Do(r))
+			answered(t, r, do(l, r))
 		}
 		b.SetStatus("m", backend.Status{}, unreachable())
 		time.Sleep(time.Second)
 		wantState(t, l, 0, "down")
 		wantState(t, l, 1, "up")
 		r := ask("by the other one", 1)
-		if answered(t, r, l.Do(r)); r.Worker != 1 {
+		if answered(t, r, do(l, r)); r.Worker != 1 {
 			t.Errorf("worker %d answered, want the one that is up", r.Worker)
 		}
 		time.Sleep(2 * time.Second)
 		wantState(t, l, 1, "down")
-		refusedFor(t, l.Do(ask("nobody", 1)), NoWorker)
+		refusedFor(t, do(l, ask("nobody", 1)), NoWorker)
 		if l.ModelReady(0) {
 			t.Error("the model is ready on no worker")
 		}
@@ -82,7 +82,7 @@ func TestWatch(t *testing.T) {
 		time.Sleep(time.Second)
 		wantState(t, l, 0, "up")
 		r = ask("back again", 1)
-		answered(t, r, l.Do(r))
+		answered(t, r, do(l, r))
 		closed(t, l)
 	})
 }
@@ -102,7 +102,7 @@ func TestFailuresMustBeConsecutive(t *testing.T) {
 			time.Sleep(time.Second)
 			wantState(t, l, 0, "up")
 			r := ask("served", 1)
-			answered(t, r, l.Do(r))
+			answered(t, r, do(l, r))
 		}
 		closed(t, l)
 	})
@@ -117,7 +117,7 @@ func TestQueuedUntilUp(t *testing.T) {
 		var all sync.WaitGroup
 		all.Go(func() {
 			r := ask("early", 1)
-			answered(t, r, l.Do(r))
+			answered(t, r, do(l, r))
 			if r.Queued != time.Second {
 				t.Errorf("waited %v, want 1s", r.Queued)
 			}
@@ -191,16 +191,16 @@ func TestModelNotReady(t *testing.T) {
 				wantState(t, l, 0, "up")
 				r := ask("n", 1)
 				r.Model = 1
-				refusedFor(t, l.Do(r), NoWorker)
+				refusedFor(t, do(l, r), NoWorker)
 				r = ask("m", 1)
-				answered(t, r, l.Do(r))
+				answered(t, r, do(l, r))
 
 				f.SetStatus("n", backend.Status{Ready: true}, nil)
 				time.Sleep(time.Second)
 				synctest.Wait()
 				r = ask("n", 1)
 				r.Model = 1
-				answered(t, r, l.Do(r))
+				answered(t, r, do(l, r))
 				closed(t, l)
 			})
 		})

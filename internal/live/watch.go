@@ -232,7 +232,7 @@ func (w *watch) Answered(i int) {
 	}
 	ex.members[i], ex.calls[i].Request = nil, nil
 	l.mu.Unlock()
-	wakes.send()
+	wakes.send(nil)
 	// An embedded model goes on for milliseconds on this CPU, and who was woken
 	// would wait as long where the others are as busy.
 	runtime.Gosched()

@@ -29,7 +29,7 @@ func crowd(t *testing.T, l *Loop, requests ...*Request) ([]error, []time.Duratio
 	all.Go(func() {
 		first := askRows(t, 0)
 		first.Mode = earlyexit.Off
-		if err := l.Do(first); err != nil {
+		if err := do(l, first); err != nil {
 			t.Error(err)
 		}
 	})
@@ -38,7 +38,7 @@ func crowd(t *testing.T, l *Loop, requests ...*Request) ([]error, []time.Duratio
 	for i, r := range requests {
 		time.Sleep(time.Microsecond)
 		all.Go(func() {
-			errs[i] = l.Do(r)
+			errs[i] = do(l, r)
 			took[i] = time.Since(start)
 		})
 		synctest.Wait()
@@ -244,7 +244,7 @@ func TestStream(t *testing.T) {
 				}
 				seen = append(seen, time.Since(start))
 			}
-			err := l.Do(r)
+			err := do(l, r)
 			if err != nil || r.Exit != 2 || !slices.Equal(seen, []time.Duration{ms10, 2 * ms10}) || time.Since(start) != 3*ms10 {
 				t.Errorf("%v, exit %d, shown %v, over after %v", err, r.Exit, seen, time.Since(start))
 			}
@@ -277,7 +277,7 @@ func TestIdle(t *testing.T) {
 			var all sync.WaitGroup
 			for i := range tc.requests {
 				all.Go(func() {
-					if err := l.Do(askRows(t, i)); err != nil {
+					if err := do(l, askRows(t, i)); err != nil {
 						t.Error(err)
 					}
 				})
@@ -377,7 +377,7 @@ func TestCloseWhileAudited(t *testing.T) {
 			c := newChooser(earlyexit.Latency, 2, 0)
 			l := stagedLoop(t, c, dispatch.Config{}, f)
 			start := time.Now()
-			if err := l.Do(askRows(t, 9)); err != nil || time.Since(start) != ms10 {
+			if err := do(l, askRows(t, 9)); err != nil || time.Since(start) != ms10 {
 				t.Errorf("%v after %v", err, time.Since(start))
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -405,7 +405,7 @@ func TestRampsElsewhere(t *testing.T) {
 			c := newChooser(earlyexit.Latency, 2, 0)
 			l := stagedLoop(t, c, dispatch.Config{}, &stagedFake{ramps: ramps, stage: ms10, says: sure})
 			r := askRows(t, 9)
-			if err := l.Do(r); err != nil || r.Exit != -1 || r.Ran != time.Duration(ramps+1)*ms10 {
+			if err := do(l, r); err != nil || r.Exit != -1 || r.Ran != time.Duration(ramps+1)*ms10 {
 				t.Errorf("%d ramps: %v, exit %d, ran %v", ramps, err, r.Exit, r.Ran)
 			}
 			closed(t, l)
@@ -425,7 +425,7 @@ func TestClassesUnknown(t *testing.T) {
 			return g
 		}})
 		for _, row := range []int{9, 1} {
-			if err := l.Do(askRows(t, row)); err != nil {
+			if err := do(l, askRows(t, row)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -448,7 +448,7 @@ func TestLongWait(t *testing.T) {
 			l := stagedLoop(t, c, dispatch.Config{Models: []dispatch.Model{{Name: "m", QoS: time.Hour, MaxBatch: 1}}},
 				&stagedFake{ramps: 2, stage: ms10, says: sure})
 			for range 10 { // so that how long a run takes is known
-				if err := l.Do(askRows(t, 9)); err != nil {
+				if err := do(l, askRows(t, 9)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -458,7 +458,7 @@ func TestLongWait(t *testing.T) {
 			for i := range crowd {
 				all.Go(func() {
 					r := askRows(t, 9)
-					if err := l.Do(r); err != nil {
+					if err := do(l, r); err != nil {
 						t.Error(err)
 					}
 					exits[i] = r.Exit

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"motley/internal/http1"
 	"motley/internal/mono"
 )
 
@@ -26,7 +27,7 @@ type conn struct {
 	left    [][]byte  // busy: of out, what is to be written
 	blocked bool      // waits to write
 	in      []byte    // of the answer, what has come
-	reply   reply
+	reply   http1.Reply
 }
 
 // list is a queue of connections that takes out of its middle.

@@ -1,13 +1,17 @@
 package load
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"motley/internal/http1"
+)
 
 // fire sends a request over an idle connection.
 func (l *loop) fire(c *conn, x shot) {
 	c.bodies = l.plan.Models[x.model]
 	rows, labels := c.bodies.build(&c.out, l.prefixes[x.model], x)
 	c.labels, c.left = labels, c.out.parts
-	c.reply, c.in = reply{}, c.in[:0]
+	c.reply, c.in = http1.Reply{}, c.in[:0]
 	c.rec = Record{
 		At: x.at, Free: max(0, c.since.Sub(x.at)), Rows: uint32(rows),
 		Phase: uint16(l.phase), Model: uint8(x.model), Exit: -1, Warm: x.warm,
@@ -75,14 +79,14 @@ func (l *loop) read(c *conn) {
 		c.in = append(c.in, b...)
 		b = c.in
 	}
-	end, err := c.reply.parse(b)
-	for err == nil && end > 0 && end < len(b) && c.reply.status < 200 { // an interim answer
+	end, err := c.reply.Parse(b, maxBody)
+	for err == nil && end > 0 && end < len(b) && c.reply.Status < 200 { // an interim answer
 		b = b[end:]
-		c.reply = reply{}
-		end, err = c.reply.parse(b)
+		c.reply = http1.Reply{}
+		end, err = c.reply.Parse(b, maxBody)
 	}
 	switch {
-	case err != nil || end > 0 && (end < len(b) || c.reply.status < 200 || len(c.left) > 0 && c.reply.status < 300):
+	case err != nil || end > 0 && (end < len(b) || c.reply.Status < 200 || len(c.left) > 0 && c.reply.Status < 300):
 		l.fail(c, Garbled)
 	case end == 0:
 		if len(c.in) == 0 || &b[0] != &c.in[0] {
@@ -98,15 +102,15 @@ func (l *loop) done(c *conn, b []byte, end int) {
 	now := l.now()
 	rec, r := &c.rec, &c.reply
 	rec.Done = now.Sub(rec.At)
-	rec.Status = uint16(r.status)
+	rec.Status = uint16(r.Status)
 	switch {
-	case r.status != 200:
+	case r.Status != 200:
 		rec.Outcome = Status
 	case !l.plan.Unchecked:
 		exit := -1
-		rec.Outcome, exit = l.check.judge(c.bodies, r.content(b, end), r.headLength, int(rec.Rows))
+		rec.Outcome, exit = l.check.judge(c.bodies, r.Content(b, end), r.HeadLength, int(rec.Rows))
 		if exit < 0 {
-			exit = r.exit
+			exit = r.Exit
 		}
 		rec.Exit = int8(exit)
 		if rec.Outcome == OK && c.labels != nil {
@@ -117,7 +121,7 @@ func (l *loop) done(c *conn, b []byte, end int) {
 		}
 	}
 	l.add(*rec)
-	if r.hangUp || len(c.left) > 0 {
+	if r.HangUp || len(c.left) > 0 {
 		l.shut(c)
 		return
 	}
@@ -139,3 +143,6 @@ func (l *loop) fail(c *conn, why Outcome) {
 	c.fresh = false
 	l.shut(c)
 }
+
+// maxBody is the largest body of an answer that is read, in bytes.
+const maxBody = 256 << 20

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 	"motley/internal/live"
 	"motley/internal/oip"
 	"motley/internal/pool"
+	"motley/internal/reactor"
 )
 
 // fakeLoop answers requests by do, and is otherwise set by its fields.
@@ -36,6 +38,8 @@ type fakeLoop struct {
 	head oip.Request
 	data []byte // a copy of its body
 }
+
+func (l *fakeLoop) Begin(r *live.Request, w live.Waiter) { go func() { w.Answered(l.Do(r)) }() }
 
 func (l *fakeLoop) Do(r *live.Request) error {
 	do, _ := l.note(r)
@@ -74,7 +78,7 @@ func (l *fakeLoop) setContext(do func(context.Context, *live.Request) error) {
 func (l *fakeLoop) last() (live.Request, []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.seen, l.data
+	return l.seen, bytes.Clone(l.data)
 }
 
 func (l *fakeLoop) Snapshot() live.Snapshot {
@@ -116,7 +120,7 @@ type fixture struct {
 	t      testing.TB
 	loop   *fakeLoop
 	server *Server
-	ln     *fasthttputil.InmemoryListener
+	ln     net.Listener
 	log    *logBuffer
 	served chan error
 }
@@ -149,8 +153,9 @@ func newFixture(t testing.TB, change func(*Config)) *fixture {
 // another one, it would count as a connection.
 func newIdleFixture(t testing.TB, change func(*Config)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, loop: &fakeLoop{}, log: &logBuffer{}, ln: fasthttputil.NewInmemoryListener(), served: make(chan error, 1)}
+	f := &fixture{t: t, loop: &fakeLoop{}, log: &logBuffer{}, served: make(chan error, 1)}
 	f.loop.set(answerWith(jsonAnswer, -1))
+	f.listen()
 	reg := prometheus.NewRegistry()
 	metrics, err := NewMetrics(MetricsConfig{
 		Registerer: reg, Models: []string{"adder", "raw", "quiet"},
@@ -174,7 +179,7 @@ func newIdleFixture(t testing.TB, change func(*Config)) *fixture {
 			{Name: "raw", ID: 1, Info: func() ModelInfo { return ModelInfo{Metadata: rawMetadata, MaxBatch: 1} }},
 			{Name: "quiet", ID: 2, Info: func() ModelInfo { return ModelInfo{} }},
 		},
-		MaxBody: 1 << 20,
+		MaxBody: 1 << 20, Loops: f.loops(),
 	}
 	if change != nil {
 		change(&cfg)
@@ -191,10 +196,59 @@ func newIdleFixture(t testing.TB, change func(*Config)) *fixture {
 	return f
 }
 
+// onReactors says which of the two ways to serve the tests are run on: by reactors, over TCP, or
+// by the HTTP library alone, in memory.
+var onReactors bool
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if l, err := reactor.New(); err == nil {
+		l.Close()
+		onReactors = true
+		code = max(code, m.Run())
+	}
+	os.Exit(code)
+}
+
+func (f *fixture) listen() {
+	f.t.Helper()
+	if !onReactors {
+		f.ln = fasthttputil.NewInmemoryListener()
+		return
+	}
+	var err error
+	if f.ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) loops() (all []*reactor.Loop) {
+	f.t.Helper()
+	if !onReactors {
+		return nil
+	}
+	for range 2 {
+		l, err := reactor.New()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.t.Cleanup(l.Close) // after the server's end: that was registered later
+		all = append(all, l)
+	}
+	return all
+}
+
+func (f *fixture) connect() (net.Conn, error) {
+	if ln, ok := f.ln.(*fasthttputil.InmemoryListener); ok {
+		return ln.Dial()
+	}
+	return net.Dial("tcp", f.ln.Addr().String())
+}
+
 // dial opens a connection that the test's end closes.
 func (f *fixture) dial() net.Conn {
 	f.t.Helper()
-	c, err := f.ln.Dial()
+	c, err := f.connect()
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -212,7 +266,7 @@ type response struct {
 // raw writes bytes to a new connection and reads one response.
 func (f *fixture) raw(request string) response {
 	f.t.Helper()
-	c, err := f.ln.Dial()
+	c, err := f.connect()
 	if err != nil {
 		f.t.Fatal(err)
 	}

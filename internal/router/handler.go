@@ -31,13 +31,26 @@ const maxSpare = 1 << 20
 
 // Handler answers one request. The server calls it; tests may.
 func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
-	x := s.pool.Get().(*exchange)
-	x.start = time.Now()
-	x.target = route(ctx.Path())
+	x := s.acquire(route(ctx.Path()))
 	streamed := x.target.endpoint == modelStream
-	x.model = s.models[string(x.target.model)]
-	x.ran = false
 	x.headers.read(&ctx.Request.Header)
+	x.identify(ctx)
+
+	s.dispatch(ctx, x)
+	if streamed && (ctx.Response.IsBodyStream() || ctx.Hijacked()) {
+		return // its end, which frees the exchange, does the rest
+	}
+	s.finish(ctx, x)
+}
+
+func (s *Server) acquire(t target) *exchange {
+	x := s.pool.Get().(*exchange)
+	x.start, x.target, x.model, x.ran = time.Now(), t, s.models[string(t.model)], false
+	return x
+}
+
+// identify has the answer carry the request's identifiers.
+func (x *exchange) identify(ctx *fasthttp.RequestCtx) {
 	x.id = appendRequestID(x.id[:0], x.headers.requestID)
 	ctx.Response.Header.SetCanonical(keyRequestID, x.id)
 	if validTraceparent(x.headers.traceparent) {
@@ -45,15 +58,13 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	} else {
 		x.headers.traceparent = nil
 	}
+}
 
-	s.dispatch(ctx, x)
-	if streamed && (ctx.Response.IsBodyStream() || ctx.Hijacked()) {
-		return // its end, which frees the exchange, does the rest
-	}
-
+// finish counts and logs a request that was answered at once, and frees x.
+func (s *Server) finish(ctx *fasthttp.RequestCtx, x *exchange) {
 	status := ctx.Response.StatusCode()
 	took := time.Since(x.start)
-	if streamed || x.target.endpoint == modelInfer {
+	if x.target.endpoint == modelStream || x.target.endpoint == modelInfer {
 		s.count(x, status, took)
 	}
 	s.logAccess(ctx, x, status, took)
@@ -85,16 +96,9 @@ func (s *Server) dispatch(ctx *fasthttp.RequestCtx, x *exchange) {
 	}
 	switch t.endpoint {
 	case modelMetadata, modelReady, modelConfig, modelStats, modelInfer, modelStream, modelGenerate, modelTrace:
-		if x.model == nil {
-			writeError(ctx, fasthttp.StatusNotFound, fmt.Sprintf("Request for unknown model: '%s' is not found", cut(t.model)))
-			return
+		if s.known(ctx, x) {
+			s.dispatchModel(ctx, x)
 		}
-		if t.version != nil && !x.model.hasVersion(t.version) {
-			writeError(ctx, fasthttp.StatusNotFound, fmt.Sprintf("Request for unknown model: '%s' version %s is not found",
-				x.model.Name, cut(t.version)))
-			return
-		}
-		s.dispatchModel(ctx, x)
 	case serverMetadata:
 		s.serverMetadata(ctx)
 	case healthLive:
@@ -126,6 +130,22 @@ func (s *Server) dispatch(ctx *fasthttp.RequestCtx, x *exchange) {
 	case debugExits:
 		s.debugExits(ctx)
 	}
+}
+
+// known reports whether the path's model and version are there, and answers where they
+// are not.
+func (s *Server) known(ctx *fasthttp.RequestCtx, x *exchange) bool {
+	t := x.target
+	switch {
+	case x.model == nil:
+		writeError(ctx, fasthttp.StatusNotFound, fmt.Sprintf("Request for unknown model: '%s' is not found", cut(t.model)))
+	case t.version != nil && !x.model.hasVersion(t.version):
+		writeError(ctx, fasthttp.StatusNotFound, fmt.Sprintf("Request for unknown model: '%s' version %s is not found",
+			x.model.Name, cut(t.version)))
+	default:
+		return true
+	}
+	return false
 }
 
 func (s *Server) dispatchModel(ctx *fasthttp.RequestCtx, x *exchange) {

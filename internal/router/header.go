@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 
 	"github.com/valyala/fasthttp"
+
+	"motley/internal/http1"
 )
 
 const (
@@ -70,6 +72,46 @@ func (h *headers) read(from *fasthttp.RequestHeader) {
 		case "X-Llm-D-Slo-Ttft-Ms":
 			first(&h.deadlines[6], v)
 		}
+	}
+}
+
+// take fills h from a head that was read in place, but for what concerns a body's
+// encoding: a request with one is not read so.
+func (h *headers) take(from []http1.Field) {
+	*h = headers{}
+	for i := range from {
+		f := &from[i]
+		// By length first: few headers need a closer look.
+		switch len(f.Name) {
+		case 11:
+			h.named(f, "traceparent", &h.traceparent)
+		case 12:
+			h.named(f, "x-request-id", &h.requestID)
+			h.named(f, "grpc-timeout", &h.deadlines[0])
+		case 15:
+			h.named(f, "accept-encoding", &h.acceptEncoding)
+		case 19:
+			h.named(f, "x-stainless-timeout", &h.deadlines[5])
+			h.named(f, "x-llm-d-slo-ttft-ms", &h.deadlines[6])
+		case 20:
+			h.named(f, "x-request-timeout-ms", &h.deadlines[4])
+		case 25:
+			h.named(f, "x-request-timeout-seconds", &h.deadlines[3])
+		case 31:
+			if f.Is("inference-header-content-length") && h.length != nil && !bytes.Equal(h.length, f.Value) {
+				h.lengthConflict = true
+			}
+			h.named(f, "inference-header-content-length", &h.length)
+		case 30:
+			h.named(f, "x-envoy-expected-rq-timeout-ms", &h.deadlines[1])
+			h.named(f, "x-envoy-upstream-rq-timeout-ms", &h.deadlines[2])
+		}
+	}
+}
+
+func (h *headers) named(f *http1.Field, name string, dst *[]byte) {
+	if f.Is(name) {
+		first(dst, f.Value)
 	}
 }
 

@@ -17,10 +17,7 @@ import (
 func (s *Server) infer(ctx *fasthttp.RequestCtx, x *exchange) {
 	err := s.prepare(ctx, x)
 	if err == nil {
-		x.ran = true
-		// The answer is written to the response's own buffer, which the HTTP
-		// server pools.
-		x.call.Call.Response = oip.Message{Body: ctx.Response.SwapBody(nil)[:0], HeadLength: -1}
+		x.begin(ctx)
 		if x.model.Do != nil {
 			err = x.model.Do(context.Background(), &x.call)
 		} else {
@@ -32,6 +29,13 @@ func (s *Server) infer(ctx *fasthttp.RequestCtx, x *exchange) {
 		return
 	}
 	s.answer(ctx, x)
+}
+
+// begin has the answer written to the response's own buffer, which the HTTP
+// server pools.
+func (x *exchange) begin(ctx *fasthttp.RequestCtx) {
+	x.ran = true
+	x.call.Call.Response = oip.Message{Body: ctx.Response.SwapBody(nil)[:0], HeadLength: -1}
 }
 
 // prepare reads the request into x.call. Its errors are the client's fault, or

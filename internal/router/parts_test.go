@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"motley/internal/live"
@@ -16,10 +17,11 @@ func TestLargeRequests(t *testing.T) {
 	body := func(more string) string {
 		return fmt.Sprintf(`{%s"inputs":[{"name":"x","shape":[20,2],"datatype":"FP32","data":[%s]}]}`, more, rows)
 	}
-	splits := true
+	var splits atomic.Bool
+	splits.Store(true)
 	f := newFixture(t, func(cfg *Config) {
 		cfg.Models[0].Info = func() ModelInfo {
-			return ModelInfo{Metadata: adderMetadata, Batched: true, MaxBatch: 8, Splits: splits}
+			return ModelInfo{Metadata: adderMetadata, Batched: true, MaxBatch: 8, Splits: splits.Load()}
 		}
 	})
 	answer := answerWith(jsonAnswer, -1)
@@ -42,12 +44,12 @@ func TestLargeRequests(t *testing.T) {
 	if seen, _ := f.loop.last(); !seen.Whole {
 		t.Error("one row may run apart")
 	}
-	splits = false
+	splits.Store(false)
 	if res = f.do("POST", "/v2/models/adder/infer", body("")); res.status != 400 || string(res.body) != text {
 		t.Errorf("the model is not split: status %d: %s", res.status, res.body)
 	}
 	// The loop's own word, where the worker that takes so many is down.
-	splits = true
+	splits.Store(true)
 	f.loop.set(func(*live.Request) error { return &live.Refusal{Reason: live.TooLarge} })
 	if res = f.do("POST", "/v2/models/adder/infer", body("")); res.status != 400 || string(res.body) != text {
 		t.Errorf("too large: status %d: %s", res.status, res.body)

@@ -25,14 +25,16 @@ import (
 	"motley/internal/live"
 	"motley/internal/oip"
 	"motley/internal/pool"
+	"motley/internal/reactor"
 )
 
 // Loop is what the front end needs of live.Loop.
 type Loop interface {
-	// Do runs one request to its end, and DoContext one of a client that may
-	// leave; see live.Loop.
+	// Do runs one request to its end, DoContext one of a client that may leave, and
+	// Begin one that nobody waits for; see live.Loop.
 	Do(*live.Request) error
 	DoContext(context.Context, *live.Request) error
+	Begin(*live.Request, live.Waiter)
 	Snapshot() live.Snapshot
 	ModelReady(pool.ModelID) bool
 	RetryAfter(pool.ModelID) time.Duration
@@ -93,18 +95,27 @@ type Config struct {
 	// went off, so that load balancers notice; default none.
 	ShutdownDelay time.Duration
 	Limits        oip.Limits
+	// Loops answer inference requests without a goroutine for each connection; none:
+	// the HTTP library answers everything.
+	Loops []*reactor.Loop
 }
 
 // Server serves the HTTP API. Make one with New.
 type Server struct {
-	cfg      Config
-	loop     Loop
-	log      *slog.Logger
-	metrics  *Metrics
-	models   map[string]*model
-	order    []*model // as configured
-	scrape   fasthttp.RequestHandler
-	fast     fasthttp.Server
+	cfg     Config
+	loop    Loop
+	log     *slog.Logger
+	metrics *Metrics
+	models  map[string]*model
+	order   []*model // as configured
+	scrape  fasthttp.RequestHandler
+	fast    fasthttp.Server
+	open    atomic.Int64 // connections on reactors
+	closing atomic.Bool  // they are closed as soon as nothing is under way on them
+	fronts  struct {
+		sync.Mutex
+		all []*front
+	}
 	started  time.Time
 	stopping atomic.Bool
 	pool     sync.Pool // of *exchange

@@ -44,10 +44,42 @@ func (s *Server) Serve(ln net.Listener) error {
 		_ = ln.Close() // it may be closed already
 		return nil
 	}
-	if err := s.fast.Serve(&limitListener{Listener: ln, server: s}); err != nil {
+	var err error
+	if tcp, ok := ln.(*net.TCPListener); ok && len(s.cfg.Loops) > 0 {
+		err = s.serveFront(newFront(s, tcp))
+	} else {
+		err = s.fast.Serve(&limitListener{Listener: ln, server: s})
+	}
+	if err != nil {
 		return fmt.Errorf("cannot serve on %s: %w", ln.Addr(), err)
 	}
 	return nil
+}
+
+func (s *Server) serveFront(f *front) error {
+	s.fronts.Lock()
+	s.fronts.all = append(s.fronts.all, f)
+	s.fronts.Unlock()
+	if s.closing.Load() { // Shutdown may not have seen it
+		_ = f.ln.Close()
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- f.accept() }()
+	if err := s.fast.Serve(f); err != nil {
+		return err
+	}
+	_ = f.ln.Close() // it may be closed already
+	return <-failed
+}
+
+// closeFronts ends accepting, and has connections closed after what is under way.
+func (s *Server) closeFronts() {
+	s.closing.Store(true)
+	s.fronts.Lock()
+	defer s.fronts.Unlock()
+	for _, f := range s.fronts.all {
+		_ = f.ln.Close() // it may be closed already
+	}
 }
 
 // Shutdown turns readiness off, waits for the ShutdownDelay, stops accepting
@@ -63,7 +95,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
-	if err := s.fast.ShutdownWithContext(ctx); err != nil {
+	s.closeFronts()
+	err := s.fast.ShutdownWithContext(ctx)
+	if err == nil {
+		err = s.drain(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot finish all requests before shutdown: %w", err)
 	}
 	return nil

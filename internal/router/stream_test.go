@@ -421,7 +421,11 @@ func TestStreamAfterPipelinedRequest(t *testing.T) {
 	conn = f.tcp()()
 	send(t, conn, post(validInfer)+strings.Replace(streamed(validInfer), "HTTP/1.1", "HTTP/1.0", 1))
 	b = bufio.NewReader(conn)
-	for _, want := range []int{200, 505} {
+	second := 505
+	if onReactors {
+		second = 200 // the answer before it is written first
+	}
+	for _, want := range []int{200, second} {
 		res, err := http.ReadResponse(b, nil)
 		if err != nil {
 			t.Fatal(err)

@@ -1,9 +1,11 @@
-package load
+package http1
 
 import (
 	"strings"
 	"testing"
 )
+
+const most = 256 << 20
 
 // TestReply reads answers whole and byte by byte (the long ones by more): both must come to the same.
 func TestReply(t *testing.T) {
@@ -12,7 +14,7 @@ func TestReply(t *testing.T) {
 		name, text string
 		status     int // 0: garbled; −1: more is needed
 		body       string
-		check      func(r *reply) bool
+		check      func(r *Reply) bool
 	}{
 		{"length", ok + "Content-Length: 5\r\n\r\nhello", 200, "hello", nil},
 		{"no body", ok + "content-length: 0\r\n\r\n", 200, "", nil},
@@ -22,11 +24,11 @@ func TestReply(t *testing.T) {
 		{"trailers", ok + "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: y\r\nZ: w\r\n\r\n", 200, "a", nil},
 		{"204", "HTTP/1.1 204 No Content\r\n\r\n", 204, "", nil},
 		{"what the router adds", ok + "Content-Length: 1\r\nInference-Header-Content-Length: 17\r\nX-Motley-Exit: 3\r\n\r\nx", 200, "x",
-			func(r *reply) bool { return r.headLength == 17 && r.exit == 3 && !r.hangUp }},
-		{"absent", ok + "Content-Length: 1\r\n\r\nx", 200, "x", func(r *reply) bool { return r.headLength == -1 && r.exit == -1 }},
-		{"close", ok + "Connection: Close\r\nContent-Length: 1\r\n\r\nx", 200, "x", func(r *reply) bool { return r.hangUp }},
-		{"HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", 200, "x", func(r *reply) bool { return r.hangUp }},
-		{"HTTP/1.0 kept", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx", 200, "x", func(r *reply) bool { return !r.hangUp }},
+			func(r *Reply) bool { return r.HeadLength == 17 && r.Exit == 3 && !r.HangUp }},
+		{"absent", ok + "Content-Length: 1\r\n\r\nx", 200, "x", func(r *Reply) bool { return r.HeadLength == -1 && r.Exit == -1 }},
+		{"close", ok + "Connection: Close\r\nContent-Length: 1\r\n\r\nx", 200, "x", func(r *Reply) bool { return r.HangUp }},
+		{"HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", 200, "x", func(r *Reply) bool { return r.HangUp }},
+		{"HTTP/1.0 kept", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx", 200, "x", func(r *Reply) bool { return !r.HangUp }},
 
 		{"cut head", "HTTP/1.1 200 OK\r\nContent-Le", -1, "", nil},
 		{"cut body", ok + "Content-Length: 5\r\n\r\nhell", -1, "", nil},
@@ -58,14 +60,14 @@ func TestReply(t *testing.T) {
 		{"endless chunk line", ok + "Transfer-Encoding: chunked\r\n\r\n1;" + strings.Repeat("y", 300), 0, "", nil},
 	} {
 		for _, step := range []int{len(c.text), 1 + len(c.text)/2000} {
-			var r reply
+			var r Reply
 			end, err := 0, error(nil)
 			at := 0
 			for at < len(c.text) && end == 0 && err == nil {
 				at = min(at+step, len(c.text))
-				end, err = r.parse([]byte(c.text[:at]))
+				end, err = r.Parse([]byte(c.text[:at]), most)
 			}
-			status := r.status
+			status := r.Status
 			switch {
 			case err != nil:
 				status = 0
@@ -79,7 +81,7 @@ func TestReply(t *testing.T) {
 			if status <= 0 {
 				continue
 			}
-			if got := string(r.content([]byte(c.text), end)); got != c.body || end != len(c.text) {
+			if got := string(r.Content([]byte(c.text), end)); got != c.body || end != len(c.text) {
 				t.Errorf("%s: body %q up to %d, want %q up to %d", c.name, got, end, c.body, len(c.text))
 			}
 			if c.check != nil && !c.check(&r) {
@@ -96,21 +98,21 @@ func FuzzReply(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: y\r\n\r\n"), uint16(50))
 	f.Add([]byte("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), uint16(3))
 	f.Fuzz(func(t *testing.T, b []byte, cut uint16) {
-		var whole, pieces reply
-		end, err := whole.parse(b)
+		var whole, pieces Reply
+		end, err := whole.Parse(b, most)
 		if end < 0 || end > len(b) || err != nil && end != 0 {
 			t.Fatalf("end %d of %d, %v", end, len(b), err)
 		}
-		e, perr := pieces.parse(b[:min(int(cut), len(b))])
+		e, perr := pieces.Parse(b[:min(int(cut), len(b))], most)
 		if perr == nil && e == 0 {
-			e, perr = pieces.parse(b)
+			e, perr = pieces.Parse(b, most)
 		}
 		if err == nil && (perr != nil || e != end) {
 			t.Fatalf("in pieces %d, %v; whole %d", e, perr, end)
 		}
 		if end > 0 {
-			n := len(whole.content(b, end))
-			if n > len(b) || whole.length >= 0 && n != whole.length {
+			n := len(whole.Content(b, end))
+			if n > len(b) || whole.Length >= 0 && n != whole.Length {
 				t.Fatalf("a body of %d bytes", n)
 			}
 		}

@@ -1,0 +1,113 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"motley/internal/reactor"
+)
+
+// front watches a listener's connections on reactors. Plain inference requests are
+// read, begun and answered there; whatever else comes is handed to the HTTP
+// library, request by request, for which the front is a listener.
+type front struct {
+	server *Server
+	ln     *net.TCPListener
+	handed chan net.Conn
+	ended  chan struct{} // closed when nothing is handed over any more
+	once   sync.Once
+	talks  sync.Pool // of *talk
+}
+
+func newFront(s *Server, ln *net.TCPListener) *front {
+	f := &front{server: s, ln: ln, handed: make(chan net.Conn, 64), ended: make(chan struct{})}
+	f.talks.New = func() any { return newTalk(f) }
+	return f
+}
+
+// accept takes the listener's connections until it is closed. While the system has no
+// descriptor left for one, its client waits.
+func (f *front) accept() error {
+	defer f.Close() // the HTTP library ends, and with it Serve
+	s := f.server
+	for n := 0; ; n++ {
+		nc, err := f.ln.AcceptTCP()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+			s.log.Warn("clients wait: there are no descriptors left", "error", err)
+			time.Sleep(50 * time.Millisecond)
+			continue
+		case err != nil:
+			return err
+		}
+		if int(s.open.Load()) >= s.cfg.MaxConnections {
+			s.turnAway(nc)
+			continue
+		}
+		fd, err := reactor.Detach(nc)
+		if err != nil {
+			s.log.Warn("a client is turned away", "error", err)
+			continue
+		}
+		s.open.Add(1)
+		c := &client{front: f, loop: s.cfg.Loops[n%len(s.cfg.Loops)], fd: fd}
+		c.loop.Post(c)
+	}
+}
+
+// Accept gives the HTTP library the next connection that it is to serve a while.
+func (f *front) Accept() (net.Conn, error) {
+	select {
+	case nc := <-f.handed:
+		return nc, nil
+	case <-f.ended:
+		return nil, io.EOF
+	}
+}
+
+// Close implements net.Listener: nothing is handed over any more.
+func (f *front) Close() error {
+	f.once.Do(func() { close(f.ended) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (f *front) Addr() net.Addr { return f.ln.Addr() }
+
+// hand hands a connection over; it must not wait.
+func (f *front) hand(nc net.Conn) {
+	select {
+	case f.handed <- nc:
+		return
+	default:
+	}
+	go func() {
+		select {
+		case f.handed <- nc:
+		case <-f.ended:
+			_ = nc.Close()
+		}
+	}()
+}
+
+// drain waits until the reactors have closed all connections: idle ones at their
+// next tick, the others after their answer.
+func (s *Server) drain(ctx context.Context) error {
+	t := time.NewTicker(5 * time.Millisecond)
+	defer t.Stop()
+	for s.open.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+package router
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"motley/internal/http1"
+	"motley/internal/live"
+)
+
+// TestHeadersBothWays: the headers that the HTTP library reads, and those that are read in
+// place, come to the same.
+func TestHeadersBothWays(t *testing.T) {
+	names := []string{
+		"Inference-Header-Content-Length", "Accept-Encoding", "X-Request-Id", "Traceparent", "Grpc-Timeout",
+		"X-Envoy-Expected-Rq-Timeout-Ms", "X-Envoy-Upstream-Rq-Timeout-Ms", "X-Request-Timeout-Seconds",
+		"X-Request-Timeout-Ms", "X-Stainless-Timeout", "X-Llm-D-Slo-Ttft-Ms", "User-Agent",
+	}
+	if want := len(deadlineHeaders) + 5; len(names) != want {
+		t.Fatalf("%d names, the front end reads %d of them", len(names), want)
+	}
+	heads := []string{""}
+	for i, n := range names {
+		heads = append(heads,
+			fmt.Sprintf("%s: %d\r\n", n, i), fmt.Sprintf("%s:\r\n", strings.ToLower(n)),
+			fmt.Sprintf("%s: %d\r\n%s: %d\r\n", n, i, strings.ToUpper(n), i+1), fmt.Sprintf("%s: 5\r\nX: y\r\n%s: 5\r\n", n, n))
+	}
+	for _, h := range heads {
+		text := "POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n" + h + "\r\n"
+		var library fasthttp.RequestHeader
+		if err := library.Read(bufio.NewReader(strings.NewReader(text))); err != nil {
+			t.Fatal(err)
+		}
+		var here http1.Request
+		if here.Parse([]byte(text)); !here.Plain {
+			t.Fatalf("%q is not plain", h)
+		}
+		var a, b headers
+		a.read(&library)
+		b.take(here.Fields)
+		// %q tells an empty header from an absent one only by nil.
+		show := func(h *headers) string { return fmt.Sprintf("%#v", h) }
+		if show(&a) != show(&b) {
+			t.Errorf("%q:\n%s\n%s", h, show(&a), show(&b))
+		}
+	}
+}
+
+// TestFrontKeepsConnections: a connection goes to the HTTP library and comes back, in
+// any order, also where requests come before the last is answered, in one piece
+// or byte by byte.
+func TestFrontKeepsConnections(t *testing.T) {
+	if !onReactors {
+		t.Skip("no reactors in this round")
+	}
+	f := newFixture(t, nil)
+	get := "GET /v2/health/live HTTP/1.1\r\nHost: h\r\n\r\n"
+	large := fmt.Sprintf("POST /v2/models/adder/infer HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s%s",
+		len(validInfer)+maxInPlace, validInfer, strings.Repeat(" ", maxInPlace))
+	chunked := fmt.Sprintf("POST /v2/models/adder/infer HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(validInfer), validInfer)
+	for name, requests := range map[string][]string{
+		"in turns":        {post(validInfer), get, post(validInfer), get, get, post(validInfer)},
+		"large":           {post(validInfer), large, post(validInfer), large},
+		"chunks for good": {post(validInfer), chunked, post(validInfer), get},
+		"errors":          {post("{"), get, strings.Replace(post(validInfer), "adder", "nobody", 1), post(validInfer)},
+		"not in order":    {strings.Replace(post(validInfer), "/v2/", "//v2/", 1), post(validInfer), get},
+	} {
+		for _, how := range []string{"one by one", "at once", "in pieces"} {
+			conn := f.dial()
+			r := bufio.NewReader(conn)
+			want := func(i int) {
+				res, err := http.ReadResponse(r, nil)
+				if err != nil {
+					t.Fatalf("%s, %s: answer %d: %v", name, how, i, err)
+				}
+				body, err := io.ReadAll(res.Body)
+				switch {
+				case err != nil:
+					t.Fatalf("%s, %s: answer %d: %v", name, how, i, err)
+				case strings.Contains(requests[i], "nobody") && res.StatusCode != 404,
+					strings.HasSuffix(requests[i], "\r\n\r\n{") && res.StatusCode != 400,
+					strings.HasPrefix(requests[i], "GET") && (res.StatusCode != 200 || len(body) > 0),
+					strings.Contains(requests[i], "1,2") && !strings.Contains(requests[i], "nobody") && string(body) != jsonAnswer:
+					t.Errorf("%s, %s: answer %d: status %d: %s", name, how, i, res.StatusCode, body)
+				}
+			}
+			switch how {
+			case "one by one":
+				for i, q := range requests {
+					send(t, conn, q)
+					want(i)
+				}
+			case "at once":
+				go func() { _, _ = io.WriteString(conn, strings.Join(requests, "")) }()
+				for i := range requests {
+					want(i)
+				}
+			case "in pieces":
+				go func() {
+					all := strings.Join(requests, "")
+					for len(all) > 0 {
+						n := min(len(all), 1+len(all)/50)
+						if _, err := io.WriteString(conn, all[:n]); err != nil {
+							return
+						}
+						all = all[n:]
+						runtime.Gosched()
+					}
+				}()
+				for i := range requests {
+					want(i)
+				}
+			}
+		}
+	}
+}
+
+// TestFrontSlowReader: an answer that the client does not take in waits, whole, and others
+// are not kept waiting.
+func TestFrontSlowReader(t *testing.T) {
+	f := newFixture(t, nil)
+	f.loop.set(answerWith(strings.Repeat("x", 8<<20), -1))
+	slow := f.dial()
+	send(t, slow, post(validInfer))
+	f.loop.set(answerWith(jsonAnswer, -1)) // the fake answers at once: the first has its answer, or gets this one
+	if res := f.raw(post(validInfer)); res.status != 200 {
+		t.Errorf("beside a slow client: status %d", res.status)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(slow), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	if err != nil || len(body) != 8<<20 && string(body) != jsonAnswer {
+		t.Errorf("the slow client got %d bytes, %v", len(body), err)
+	}
+}
+
+// instant is a loop that answers at once.
+type instant struct{ *fakeLoop }
+
+func (l instant) Begin(r *live.Request, w live.Waiter) {
+	w.Answered(answerWith(jsonAnswer, -1)(r))
+}
+
+// TestFrontAllocatesNothing counts what a request costs on a reactor from its first byte to
+// the last of its answer.
+func TestFrontAllocatesNothing(t *testing.T) {
+	if !onReactors || raceEnabled {
+		t.Skip("no reactors in this round, or allocations are not counted under the race detector")
+	}
+	f := newFixture(t, func(cfg *Config) {
+		cfg.Loop = instant{cfg.Loop.(*fakeLoop)}
+		cfg.Log = slog.New(slog.DiscardHandler)
+	})
+	conn := f.dial()
+	request, answer := []byte(post(validInfer)), make([]byte, 4<<10)
+	exchange := func() {
+		if _, err := conn.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := conn.Read(answer); err != nil || !strings.HasPrefix(string(answer[:12]), "HTTP/1.1 200") {
+			t.Fatalf("%v: %s", err, answer[:n])
+		}
+	}
+	for range 100 {
+		exchange()
+	}
+	if n := testing.AllocsPerRun(2000, exchange); n > 0 {
+		t.Errorf("%.2f allocations per request", n)
+	}
+}
+
+// TestFrontTimeouts: a request of which not all comes in time is answered with 408, an idle
+// connection closed.
+func TestFrontTimeouts(t *testing.T) {
+	f := newFixture(t, func(cfg *Config) { cfg.ReadTimeout, cfg.IdleTimeout = 100e6, 150e6 })
+	whole := post(validInfer)
+	for name, c := range map[string]struct {
+		sent   string
+		status []int
+	}{
+		"half a head":       {whole[:30], []int{408}},
+		"half a body":       {whole[:len(whole)-3], []int{408}},
+		"idle":              {whole, []int{200}},
+		"second half":       {whole + whole[:30], []int{200, 408}},
+		"idle behind a get": {"GET /v2/health/live HTTP/1.1\r\nHost: h\r\n\r\n", []int{200}},
+	} {
+		conn := f.dial()
+		send(t, conn, c.sent)
+		r := bufio.NewReader(conn)
+		for i, want := range c.status {
+			res, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatalf("%s: answer %d: %v", name, i, err)
+			}
+			if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != want {
+				t.Errorf("%s: answer %d: status %d, %v; want %d", name, i, res.StatusCode, err, want)
+			}
+		}
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("%s: after the answers: %v, want the connection's end", name, err)
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package router
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"slices"
+
+	"github.com/valyala/fasthttp"
+
+	"motley/internal/http1"
+	"motley/internal/reactor"
+)
+
+// maxInPlace is the largest body of a request that is read on a reactor, in
+// bytes: to read larger ones would keep other clients waiting. inlineAnswer is
+// the largest answer that is copied behind its head, to go out in one piece.
+const (
+	maxInPlace   = 128 << 10
+	inlineAnswer = 16 << 10
+)
+
+// talk is a request on a reactor, from its first byte to the last of its answer.
+// Talks are reused.
+type talk struct {
+	front   *front
+	client  *client
+	in      []byte // what has come
+	whole   int    // of which the request is so many bytes
+	request http1.Request
+	hangUp  bool // the connection is closed after the answer
+
+	ctx  fasthttp.RequestCtx // holds the answer, as the HTTP library's handlers make it
+	x    *exchange
+	out  []byte // the answer's head, and a small body
+	left [2][]byte
+}
+
+func newTalk(f *front) *talk {
+	t := &talk{front: f, in: make([]byte, 0, 4<<10)}
+	t.ctx.Init2(nil, httpLog{f.server.log}, false)
+	return t
+}
+
+// room is where the next bytes go.
+func (t *talk) room() []byte {
+	need := 512
+	if whole := t.request.Head + t.request.Length; t.request.Head > 0 {
+		need = max(whole-len(t.in), 1)
+	}
+	t.in = slices.Grow(t.in, need)
+	return t.in[len(t.in):cap(t.in)]
+}
+
+// begins reports whether the request, which is whole, can be answered here: a plain
+// inference request, of which the path need not be put in order first.
+func (t *talk) begins() bool {
+	r := &t.request
+	return r.Post && !r.Encoded && ordered(r.Path) && route(r.Path).endpoint == modelInfer
+}
+
+// streams reports whether the request may be for a stream: its connection is watched
+// while it runs.
+func (t *talk) streams() bool {
+	return bytes.Contains(t.request.Path, []byte("stream")) || !ordered(t.request.Path)
+}
+
+// ordered reports whether a path is what it would be after normalisation.
+func ordered(path []byte) bool {
+	last := byte(0)
+	for _, c := range path {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-', c == ':', c == '@':
+		case c == '/', c == '.':
+			if last == '/' {
+				return false
+			}
+		default:
+			return false
+		}
+		last = c
+	}
+	return true
+}
+
+// begin starts to answer the request.
+func (t *talk) begin(c *client) {
+	s, r := t.front.server, &t.request
+	t.client, t.whole, t.hangUp = c, r.Head+r.Length, r.Close
+	ctx := &t.ctx
+	t.open()
+	ctx.Request.Header.SetMethod(fasthttp.MethodPost)
+	ctx.Request.SetRequestURIBytes(r.Path)
+	ctx.Request.SetBodyRaw(t.in[r.Head:t.whole])
+	t.x = s.acquire(route(r.Path))
+	x := t.x
+	x.headers.take(r.Fields)
+	x.identify(ctx)
+	if !s.known(ctx, x) {
+		t.finish()
+		return
+	}
+	if err := s.prepare(ctx, x); err != nil {
+		t.Answered(err)
+		return
+	}
+	x.begin(ctx)
+	if x.model.Do != nil {
+		go func() { t.Answered(x.model.Do(context.Background(), &x.call)) }()
+		return
+	}
+	x.call.Call.Home = c.loop
+	s.loop.Begin(&x.call, t)
+}
+
+// open makes the answer's form ready.
+func (t *talk) open() {
+	t.ctx.Response.Reset()
+	t.ctx.Response.Header.SetNoDefaultContentType(true)
+	t.ctx.Response.Header.SetServer(t.front.server.cfg.Name)
+}
+
+// Answered implements live.Waiter.
+func (t *talk) Answered(err error) {
+	s := t.front.server
+	switch {
+	case err != nil:
+		s.refuse(&t.ctx, t.x, err)
+	case len(t.x.call.Call.Response.Body) >= inlineAnswer && t.x.headers.acceptEncoding != nil:
+		// To compress takes long enough to keep others waiting.
+		go func() {
+			s.answer(&t.ctx, t.x)
+			t.finish()
+		}()
+		return
+	default:
+		s.answer(&t.ctx, t.x)
+	}
+	t.finish()
+}
+
+// finish sends the answer.
+func (t *talk) finish() {
+	t.front.server.finish(&t.ctx, t.x)
+	t.x = nil
+	t.send()
+}
+
+// late answers a request of which not all came in time.
+func (t *talk) late(c *client) {
+	t.client, t.hangUp, t.whole = c, true, len(t.in)
+	t.open()
+	t.front.server.malformed(&t.ctx, os.ErrDeadlineExceeded)
+	c.set(busy)
+	t.send()
+}
+
+// send writes the answer out.
+func (t *talk) send() {
+	resp := &t.ctx.Response
+	body := resp.Body()
+	resp.Header.SetContentLength(len(body))
+	t.hangUp = t.hangUp || t.front.server.closing.Load()
+	if t.hangUp {
+		resp.Header.SetConnectionClose()
+	}
+	t.out = resp.Header.AppendBytes(t.out[:0])
+	if len(body) <= inlineAnswer {
+		t.out, body = append(t.out, body...), nil
+	}
+	t.left = [2][]byte{t.out, body}
+	t.flush()
+}
+
+// flush writes what is left of the answer.
+func (t *talk) flush() {
+	c := t.client
+	n, err := reactor.Write(c.fd, t.left[0], t.left[1])
+	k := min(n, len(t.left[0]))
+	t.left[0], t.left[1] = t.left[0][k:], t.left[1][n-k:]
+	switch {
+	case err == nil:
+		c.next(t)
+	case err != reactor.ErrWouldBlock:
+		c.finish()
+	case c.now() == writing:
+		if n > 0 {
+			c.wait(t.front.server.cfg.WriteTimeout)
+		}
+	default:
+		// The loop tries once more, and then waits for room: the news of it may have
+		// come before the state was set.
+		c.wait(t.front.server.cfg.WriteTimeout)
+		c.set(writing)
+		c.loop.Post(c)
+	}
+}
+
+// rest moves what came behind the request to the front, and reports whether
+// there is any.
+func (t *talk) rest() bool {
+	n := copy(t.in, t.in[t.whole:])
+	t.in = t.in[:n]
+	t.reset()
+	t.in = t.in[:n]
+	return n > 0
+}
+
+// reset makes t ready for the next request, and lets go of buffers too large to keep.
+func (t *talk) reset() {
+	t.client, t.x, t.whole, t.hangUp = nil, nil, 0, false
+	t.request = http1.Request{Fields: t.request.Fields[:0]}
+	t.left = [2][]byte{}
+	t.ctx.Request.ResetBody()
+	if cap(t.in) > maxInPlace+maxInPlace/2 && len(t.in) == 0 {
+		t.in = make([]byte, 0, 4<<10)
+	}
+	t.in = t.in[:0]
+}
