@@ -1,0 +1,171 @@
+"""The page of results of benchmarks/proxy, from raw results.
+
+    table.py [-max-ratio R] RAW          Markdown on standard output; status 1 only for what -max-ratio does not allow
+    table.py -load LOAD.json TICKS HZ    one raw line of what bench load -json says, and of the proxy's CPU ticks meanwhile
+
+A raw line: run round body connections proxy full|paced req/s p50-µs p99-µs CPU-µs-per-request errors rate generator's-p99-µs.
+Lines with # say what ran where. Ratios are of one round each; what is shown is the median over the rounds, lowest to highest.
+"""
+import collections, json, statistics, sys
+
+INFERENCE = ("vllm-router", "sglang-router", "litellm")  # these take OpenAI's form alone
+NAMES = {"merge": "router, merging", "direct": "(no proxy)"}
+TITLES = {"json": "1 KB of JSON", "binary": "4 KB of binary tensors"}
+RATE, P50, P99, CPU = range(4)
+
+
+def load_line(path, ticks, hz):
+    with open(path) as f:
+        r = json.load(f)[0]
+    us = lambda key: round(1000 * (r[key] or 0))
+    print(f"{r['achieved_qps']:.0f} {us('p50_ms')} {us('p99_ms')} {1e6 * int(ticks) / int(hz) / max(1, r['ok']):.3f} "
+          f"{sum(r['errors'].values())} {r['rate_qps']:.0f} {us('own_p99_ms')}")
+
+
+class Results:
+    def __init__(self, path):
+        self.notes, self.errors = collections.defaultdict(list), 0
+        self.cells = collections.defaultdict(dict)  # (body, connections, proxy, kind) -> {round: figures}
+        for line in open(path):
+            word = line.split()
+            if word[0] == "#":
+                if " ".join(word[2:]) not in self.notes[word[1]]:
+                    self.notes[word[1]].append(" ".join(word[2:]))
+                continue
+            run, round_, body, connections, proxy, kind = word[:6]
+            figures = [float(x) for x in word[6:]]
+            self.errors += int(figures[4])
+            self.cells[body, int(connections), proxy, kind][run, int(round_)] = figures
+        self.proxies = list(dict.fromkeys(key[2] for key in self.cells))
+        self.connections = sorted({key[1] for key in self.cells})
+        self.bodies = [b for b in TITLES if any(key[0] == b for key in self.cells)]
+
+    def values(self, cell, column):
+        return [figures[column] for figures in self.cells.get(cell, {}).values()]
+
+    def paired(self, a, b, of):
+        """of(figures of a, figures of b), for every round that has both"""
+        both = [(self.cells[a][key], self.cells[b][key]) for key in self.cells.get(a, {}) if key in self.cells.get(b, {})]
+        return [of(x, y) for x, y in both]
+
+
+def spread(values, form="{:.0f}"):
+    if not values:
+        return "–"
+    if len(values) == 1:
+        return form.format(values[0])
+    return f"{form.format(statistics.median(values))} ({form.format(min(values))}…{form.format(max(values))})"
+
+
+def ratio(column):
+    return lambda x, y: x[column] / y[column] if y[column] else float("inf")
+
+
+def table(r, body):
+    print(f"\n## {TITLES[body]}\n\n| connections | proxy | req/s | p50 µs | p99 µs | CPU µs per request | CPU, router ÷ it | merging ÷ it | 80 %: req/s | p99 µs | CPU µs |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for n in r.connections:
+        for proxy in r.proxies:
+            full, paced = (body, n, proxy, "full"), (body, n, proxy, "paced")
+            if full not in r.cells:
+                continue
+            over = ["" if proxy in ("direct", of) else spread(r.paired((body, n, of, "full"), full, ratio(CPU)), "{:.2f}") for of in ("router", "merge")]
+            print(f"| {n} | {NAMES.get(proxy, proxy)} | {spread(r.values(full, RATE))} | {spread(r.values(full, P50))} | {spread(r.values(full, P99))} "
+                  f"| {spread(r.values(full, CPU), '{:.1f}')} | {over[0]} | {over[1]} "
+                  f"| {spread(r.values(paced, RATE))} | {spread(r.values(paced, P99))} | {spread(r.values(paced, CPU), '{:.1f}')} |")
+
+
+def inference_table(r):
+    peers = [p for p in r.proxies if p in INFERENCE]
+    if not peers:
+        return
+    print("\n## Inference routers\n\nThey take OpenAI's completions, not OIP: 1 KB of that, and an answer as long as that to the others, in the rounds of 1 KB of JSON."
+          "\n\n| connections | proxy | req/s | p50 µs | p99 µs | CPU µs per request | req/s, router ÷ it | merging ÷ it |\n|---|---|---|---|---|---|---|---|")
+    for n in r.connections:
+        for proxy in peers:
+            it = ("openai", n, proxy, "full")
+            if it in r.cells:
+                over = [spread(r.paired(("json", n, of, "full"), it, ratio(RATE)), "{:.2f}") for of in ("router", "merge")]
+                print(f"| {n} | {proxy} | {spread(r.values(it, RATE))} | {spread(r.values(it, P50))} | {spread(r.values(it, P99))} "
+                      f"| {spread(r.values(it, CPU), '{:.1f}')} | {over[0]} | {over[1]} |")
+
+
+def added_p50(r, body, proxy):
+    return r.paired((body, 1, proxy, "full"), (body, 1, "direct", "full"), lambda x, y: x[P50] - y[P50])
+
+
+def criteria(r):
+    """Yields (what, where, ratios, bound, whether the bound is the least)."""
+    for body in r.bodies:
+        for peer in ("nginx", "haproxy"):
+            for n in r.connections:
+                for of, most in (("router", 1.1), ("merge", 0.7)):
+                    where = f"{TITLES[body]}, {n} connections, {NAMES.get(of, of)} ÷ {peer}"
+                    a, b = (body, n, of, "full"), (body, n, peer, "full")
+                    yield "CPU per request", where, r.paired(a, b, ratio(CPU)), most, False
+                    yield "requests/s", where, r.paired(a, b, ratio(RATE)), 1 / most, True
+                    a, b = (body, n, of, "paced"), (body, n, peer, "paced")
+                    yield "p99 at 80 % of its own capacity", where, r.paired(a, b, ratio(P99)), 1, False
+            added = r.paired((body, 1, "router", "full"), (body, 1, peer, "full"), lambda x, y: None)
+            if added:
+                pairs = zip(added_p50(r, body, "router"), added_p50(r, body, peer))
+                yield "added p50", f"{TITLES[body]}, 1 connection, router ÷ {peer}", [x / y for x, y in pairs if y > 0], 1.2, False
+    for peer in INFERENCE:
+        for n in r.connections:
+            yield ("requests/s", f"1 KB, {n} connections, router ÷ {peer}",
+                   r.paired(("json", n, "router", "full"), ("openai", n, peer, "full"), ratio(RATE)), 5 if peer == "litellm" else 1, True)
+
+
+def judge(r):
+    print("\n## Targets\n\nMedians decide.\n\n| | | measured | wanted | |\n|---|---|---|---|---|")
+    passed = missed = 0
+    for what, where, ratios, bound, least in criteria(r):
+        if not ratios:
+            continue
+        m = statistics.median(ratios)
+        ok = m >= bound if least else m <= bound
+        passed, missed = passed + ok, missed + (not ok)
+        print(f"| {what} | {where} | {spread(ratios, '{:.2f}')} | {'≥' if least else '≤'} {bound:.2f} | {'PASS' if ok else 'MISS'} |")
+    print(f"\n{passed} passed, {missed} missed.")
+
+
+def page(r):
+    first = lambda key: r.notes[key][0] if r.notes[key] else "?"
+    print(f"# The router beside other proxies, {first('date')}\n")
+    print("\n".join(f"    {c}" for c in r.notes["command"]) + "\n")
+    print(f"{first('machine')}\n\nVersions: {', '.join(r.notes['version'])}.")
+    for missing in r.notes["missing"]:
+        print(f"\n**Left out**: {missing}")
+    rounds = sorted({len(c) for c in r.cells.values()})
+    print(f"\nOne upstream for all, on the core of the load; every proxy has the other core. Saturated by wrk; then 80 % of the median of that, sent open loop by "
+          f"`bench load` (not with one connection). Median (lowest…highest) over {'…'.join(map(str, rounds))} rounds; ratios are of one round each. {r.errors} errors.")
+    for body in r.bodies:
+        table(r, body)
+    inference_table(r)
+    judge(r)
+
+
+def main(args):
+    if args[0] == "-load":
+        load_line(*args[1:])
+        return 0
+    most = 0.0
+    if args[0] == "-max-ratio":
+        most, args = float(args[1]), args[2:]
+    r = Results(args[0])
+    page(r)
+    status = 0
+    if r.errors:
+        print("\nThere were errors: the figures do not count.")
+        status = int(most > 0)
+    for body in r.bodies:
+        for n in r.connections:
+            ratios = r.paired((body, n, "router", "full"), (body, n, "nginx", "full"), ratio(CPU))
+            if most and ratios and statistics.median(ratios) > most:
+                print(f"{TITLES[body]}, {n} connections: {statistics.median(ratios):.2f} times nginx's CPU per request is more than the {most:.2f} allowed", file=sys.stderr)
+                status = 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
