@@ -51,7 +51,7 @@ fi
 start() { # NAME COMMAND…: in the background; its pid goes to the variable NAME_pid, what it prints to $dir/NAME.log
 	local name=$1
 	shift
-	"$@" >"$dir/$name.log" 2>&1 &
+	"$@" >"$dir/$name.log" 2>&1 9>&- & # 9: a lock of the script's, which must not outlive it
 	pids+=($!)
 	printf -v "${name}_pid" %s $!
 }
@@ -90,13 +90,16 @@ nginx_conf() { # NAME: the configuration of one nginx process in $dir/NAME, with
 	sed -e '1d' -e "s|@DIR@|$dir/$1|" -e '/^@SERVER@$/{r /dev/stdin' -e 'd}' benchmarks/proxy/nginx.conf.in >"$dir/$1/nginx.conf"
 }
 
-request_bodies() { # one row for the model "proxied": $dir/json.body, 1 KB of JSON; $dir/binary.body, 4 KB behind a head of $head_length bytes
+request_bodies() { # one row for the model "proxied": $dir/json.body, 1 KB of JSON; $dir/binary.body, 4 KB behind a head of
+# $head_length bytes; $dir/openai.body, 1 KB for /v1/completions
 	awk 'BEGIN {
 		for (i = 1; i <= 64; i++) data = data (i > 1 ? "," : "") sprintf("%.8f", (i * 37 % 64) / 64)
 		printf "%-1024s", "{\"id\":\"bench\",\"inputs\":[{\"name\":\"x\",\"shape\":[1,64],\"datatype\":\"FP32\",\"data\":[" data "]}]}" }' >"$dir/json.body"
 	local head='{"id":"bench","parameters":{"binary_data_output":true},"inputs":[{"name":"x","shape":[1,1024],"datatype":"FP32","parameters":{"binary_data_size":4096}}]}'
 	head_length=${#head}
 	printf "%s$(printf 'abc?%.0s' {1..1024})" "$head" >"$dir/binary.body" # "abc?" is 0.89 as FP32
+	head='{"model":"proxied","max_tokens":16,"prompt":"'
+	printf '%s%*s"}' "$head" $((1024 - ${#head} - 2)) "" | sed 's/  /a /g' >"$dir/openai.body"
 }
 
 machine() { # one paragraph on what this ran on, for a file of results

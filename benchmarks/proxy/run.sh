@@ -2,20 +2,22 @@
 # The router as a plain proxy, beside what else one would take: CPU time per request, requests per second, latency.
 #
 #   benchmarks/proxy/run.sh [-rounds N] [-seconds S] [-connections "1 64 512"] [-bodies "json binary"] [-peers "nginx haproxy …"]
-#       [-merge ROWS] [-in-flight N] [-max-ratio R] [-o RAW] [-report FILE] [-lock FILE]
+#       [-merge ROWS] [-in-flight N] [-max-ratio R] [-o RAW] [-report FILE] [-lock FILE] [-hold S]
+#
+# Peers: nginx and haproxy (Debian packages), caddy (built from its Go module), vllm_router, sglang_router and litellm (PyPI); the last
+# four are kept in $MOTLEY_BENCH_CACHE, ~/.cache/motley-bench by default. Those that cannot be had are left out, and the table says so.
 #
 # All have the same upstream, an nginx with fixed answers, which shares a core with what makes the load; what is measured has
 # another core. In each round every proxy is saturated by wrk and then, from 64 connections on, loaded by bench load with 80 % of
-# what it carried (the median so far). -merge (default 32, 0: leave it out): the router once more, with so many rows merged
+# what it just carried. -merge (default 32, 0: leave it out): the router once more, with so many rows merged
 # at the most, over -in-flight connections (1) to the upstream. -o appends raw results to a file, so that a run can be
-# taken up again; -report writes the table of all of them to a file. -lock takes turns with others who measure on this machine: the
-# file is locked for each round of one body and one number of connections, and left alone for as long in between. With
-# -max-ratio the status is 1 if the router, not merging, takes more than R times nginx's CPU time per request anywhere.
+# taken up again; -report writes the table of all of them to a file. -lock takes turns with others who measure on this machine:
+# FILE is locked for -hold seconds (80) at a time, and left alone for as long in between. With -max-ratio the status is 1 if the router, not merging, takes more than R times nginx's CPU time per request anywhere.
 # ROUTER and BENCH name binaries that are used instead of built.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 command="benchmarks/proxy/run.sh $*"
-rounds=5 seconds=2 connections="1 64 512" bodies="json binary" peers="nginx haproxy" merge=32 in_flight=1 max_ratio=0 raw= report= lock=
+rounds=5 seconds=2 connections="1 64 512" bodies="json binary" peers="nginx haproxy caddy vllm_router sglang_router litellm" merge=32 in_flight=1 max_ratio=0 raw= report= lock= hold=80
 self=benchmarks/proxy
 . benchmarks/lib.sh
 . benchmarks/proxy/peers.sh
@@ -32,7 +34,8 @@ while [[ $# -gt 0 ]]; do
 	-o) raw=$2 ;;
 	-report) report=$2 ;;
 	-lock) lock=$2 ;;
-	*) usage 2 16 ;;
+	-hold) hold=$2 ;;
+	*) usage 2 19 ;;
 	esac
 	shift 2
 done
@@ -48,6 +51,31 @@ note "command $command"
 note "machine $(machine)"
 note "date $(date +%F)"
 
+found=()
+for peer in $peers; do
+	if ! declare -F "have_$peer" >/dev/null; then
+		echo "$self: there is no peer $peer" >&2
+		exit 2
+	elif why=$("have_$peer" 2>&1 >/dev/null); then
+		note "version $peer $("version_$peer")"
+		found+=("$peer")
+	else
+		echo "$self: LEFT OUT: $peer: $why" >&2
+		note "missing $peer: $(tail -1 <<<"$why")"
+	fi
+done
+
+held=$SECONDS
+take_turn() { # gives the lock back, waits as long as it was held, and takes it again
+	[[ -n $lock ]] || return 0
+	flock -u 9
+	sleep $((SECONDS - held))
+	flock -x 9
+	held=$SECONDS
+}
+[[ -z $lock ]] || exec 9>"$lock"
+take_turn
+
 free_port direct_port
 nginx_conf upstream < <(python3 benchmarks/proxy/upstream.py "$direct_port" "$((merge > 1 ? merge : 1))")
 start upstream "${on_load[@]}" nginx -c "$dir/upstream/nginx.conf"
@@ -61,64 +89,69 @@ bring_up() { # NAME PATH: starts a proxy and waits until it answers
 	await "http://127.0.0.1:${!port}$2" "$dir/$1.log" 60
 	proxies+=("$1")
 }
-for peer in $peers; do
-	if ! declare -F "have_$peer" >/dev/null; then
-		echo "$self: there is no peer $peer" >&2
-		exit 2
-	elif why=$("have_$peer" 2>&1 >/dev/null); then
-		note "version $peer $("version_$peer")"
-		bring_up "$peer" /v2/health/live
-	else
-		echo "$self: LEFT OUT: $peer: $why" >&2
-		note "missing $peer $(tail -1 <<<"$why")"
-	fi
-done
+for peer in "${found[@]}"; do bring_up "$peer" "$(ready_path "$peer")"; done
 bring_up router /v2/health/ready
 [[ $merge -le 1 ]] || bring_up merge /v2/health/ready
 
 saturate() { # NAME BODY CONNECTIONS SECONDS: one line "req/s p50-µs p99-µs CPU-µs-per-request errors"
-	local port=${1}_port pid=${1}_pid before after head=()
-	[[ $2 != binary ]] || head=("HEAD_LENGTH=$head_length")
+	local port=${1}_port pid=${1}_pid before after how=()
+	[[ $2 != binary ]] || how=("HEAD_LENGTH=$head_length")
+	[[ $2 != openai ]] || how=("URL_PATH=/v1/completions")
 	before=$(ticks "${!pid}")
-	env BODY="$dir/$2.body" "${head[@]}" "${on_load[@]}" wrk -t1 -c"$3" -d"$4s" -s benchmarks/proxy/infer.lua --timeout 5s "http://127.0.0.1:${!port}" >"$dir/wrk.out"
+	env BODY="$dir/$2.body" "${how[@]}" "${on_load[@]}" wrk -t1 -c"$3" -d"$4s" -s benchmarks/proxy/infer.lua --timeout 5s "http://127.0.0.1:${!port}" >"$dir/wrk.out"
 	after=$(ticks "${!pid}")
 	awk -v ticks=$((after - before)) -v hz="$(getconf CLK_TCK)" '/^RESULT/ {
 		printf "%.0f %d %d %.3f %d\n", $2 / $4 * 1e6, $5, $6, ticks / hz * 1e6 / ($2 + ($2 == 0)), $3 }' "$dir/wrk.out"
 }
-pace() { # NAME BODY CONNECTIONS: the same line for bench load at 80 % of the capacity, and the rate, and its own delay's p99 in µs
-	local port=${1}_port pid=${1}_pid before after rate
-	rate=$(awk -v key="$2 $3 $1 full" '$3 " " $4 " " $5 " " $6 == key {print $7}' "$raw" | sort -n |
-		awk '{r[NR] = $1} END {printf "%.0f", 0.8 * (r[int((NR + 1) / 2)] + r[int(NR / 2 + 1)]) / 2}')
+pace() { # NAME BODY CONNECTIONS CAPACITY: the same line for bench load at 80 % of the capacity, and the rate, and its own delay's p99 in µs
+	local port=${1}_port pid=${1}_pid before after rate=$(($4 * 8 / 10))
 	before=$(ticks "${!pid}")
 	"${on_load[@]}" "$bench" load -url "http://127.0.0.1:${!port}" -model proxied -body "$dir/$2.body" -connections "$3" -rate "$rate" \
-		-warmup 0s -duration "${seconds}s" -timeout 5s -json -q >"$dir/load.json" || true
+		-warmup 300ms -duration "${seconds}s" -timeout 5s -json -q >"$dir/load.json" || true
 	after=$(ticks "${!pid}")
-	python3 benchmarks/proxy/table.py -load "$dir/load.json" $((after - before)) "$(getconf CLK_TCK)"
+	python3 benchmarks/proxy/table.py -load "$dir/load.json" 0.3 $((after - before)) "$(getconf CLK_TCK)"
+}
+settle() { # NAME: waits until it is done with what nobody waits for any more, 20 s at most
+	local pid=${1}_pid before _
+	for _ in {1..100}; do
+		before=$(ticks "${!pid}")
+		sleep 0.2
+		(($(ticks "${!pid}") - before > 2)) || return 0
+	done
 }
 slice() { # ROUND BODY CONNECTIONS: each proxy once
-	local i name n=${#proxies[@]} line
+	local i name body n=${#proxies[@]} line
 	for ((i = 0; i < n; i++)); do
 		name=${proxies[(i + $1) % n]}
 		[[ $name != merge || $3 -gt 1 ]] || continue
-		line=$(saturate "$name" "$2" "$3" "$seconds")
-		echo "$run $1 $2 $3 $name full $line 0 0" | tee -a "$raw" >&2
-		[[ $3 -gt 1 ]] || continue
-		echo "$run $1 $2 $3 $name paced $(pace "$name" "$2" "$3")" | tee -a "$raw" >&2
+		body=$2
+		if openai_only "$name"; then
+			[[ $body == json ]] || continue
+			body=openai
+		fi
+		line=$(saturate "$name" "$body" "$3" "$seconds")
+		echo "$run $1 $body $3 $name full $line 0 0" | tee -a "$raw" >&2
+		settle "$name"
+		[[ $3 -gt 1 && $body != openai && $name != direct ]] || continue
+		echo "$run $1 $2 $3 $name paced $(pace "$name" "$2" "$3" "${line%% *}")" | tee -a "$raw" >&2
 	done
 }
 
-run=$(date +%s)
-for name in "${proxies[@]}"; do
-	for body in $bodies; do saturate "$name" "$body" 64 1 >/dev/null; done
+run=$(date +%s) longest=0
+for name in "${proxies[@]}"; do # warm it up
+	for body in $bodies; do
+		if openai_only "$name"; then body=openai; fi
+		saturate "$name" "$body" 64 1 >/dev/null
+		settle "$name"
+	done
 done
-[[ -z $lock ]] || exec 9>"$lock"
 for ((round = 0; round < rounds; round++)); do
 	for body in $bodies; do
 		for number in $connections; do
-			[[ -z $lock ]] || flock -x 9
+			((SECONDS - held + longest < hold)) || take_turn
 			began=$SECONDS
 			slice "$round" "$body" "$number"
-			[[ -z $lock ]] || { flock -u 9; sleep $((SECONDS - began)); }
+			((SECONDS - began <= longest)) || longest=$((SECONDS - began))
 		done
 	done
 done

@@ -1,24 +1,25 @@
 """The page of results of benchmarks/proxy, from raw results.
 
     table.py [-max-ratio R] RAW          Markdown on standard output; status 1 only for what -max-ratio does not allow
-    table.py -load LOAD.json TICKS HZ    one raw line of what bench load -json says, and of the proxy's CPU ticks meanwhile
+    table.py -load LOAD.json WARMUP TICKS HZ   one raw line of what bench load -json says after so many seconds, and of the proxy's CPU ticks
 
 A raw line: run round body connections proxy full|paced req/s p50-µs p99-µs CPU-µs-per-request errors rate generator's-p99-µs.
 Lines with # say what ran where. Ratios are of one round each; what is shown is the median over the rounds, lowest to highest.
 """
 import collections, json, statistics, sys
 
-INFERENCE = ("vllm-router", "sglang-router", "litellm")  # these take OpenAI's form alone
+INFERENCE = ("vllm_router", "sglang_router", "litellm")  # these take OpenAI's form alone
 NAMES = {"merge": "router, merging", "direct": "(no proxy)"}
 TITLES = {"json": "1 KB of JSON", "binary": "4 KB of binary tensors"}
 RATE, P50, P99, CPU = range(4)
 
 
-def load_line(path, ticks, hz):
+def load_line(path, warmup, ticks, hz):
     with open(path) as f:
         r = json.load(f)[0]
+    answered = max(1, r["ok"]) * (1 + float(warmup) / max(r["seconds"], 1e-3))  # the warm-up's too: their CPU time is counted
     us = lambda key: round(1000 * (r[key] or 0))
-    print(f"{r['achieved_qps']:.0f} {us('p50_ms')} {us('p99_ms')} {1e6 * int(ticks) / int(hz) / max(1, r['ok']):.3f} "
+    print(f"{r['achieved_qps']:.0f} {us('p50_ms')} {us('p99_ms')} {1e6 * int(ticks) / int(hz) / answered:.3f} "
           f"{sum(r['errors'].values())} {r['rate_qps']:.0f} {us('own_p99_ms')}")
 
 
@@ -137,7 +138,7 @@ def page(r):
     for missing in r.notes["missing"]:
         print(f"\n**Left out**: {missing}")
     rounds = sorted({len(c) for c in r.cells.values()})
-    print(f"\nOne upstream for all, on the core of the load; every proxy has the other core. Saturated by wrk; then 80 % of the median of that, sent open loop by "
+    print(f"\nOne upstream for all, on the core of the load; every proxy has the other core. Saturated by wrk; then, at once, 80 % of what it carried, sent open loop by "
           f"`bench load` (not with one connection). Median (lowest…highest) over {'…'.join(map(str, rounds))} rounds; ratios are of one round each. {r.errors} errors.")
     for body in r.bodies:
         table(r, body)
