@@ -9,19 +9,23 @@
 #
 # All have the same upstream, an nginx with fixed answers, which shares a core with what makes the load; what is measured has
 # another core. In each round every proxy is saturated by wrk and then, from 64 connections on, loaded by bench load with 80 % of
-# what it just carried. -merge (default 32, 0: leave it out): the router once more, with so many rows merged
-# at the most, over -in-flight connections (1) to the upstream. -o appends raw results to a file, so that a run can be
-# taken up again; -report writes the table of all of them to a file. -lock takes turns with others who measure on this machine:
-# FILE is locked for -hold seconds (80) at a time, and left alone for as long in between. With -max-ratio the status is 1 if the router, not merging, takes more than R times nginx's CPU time per request anywhere.
-# ROUTER and BENCH name binaries that are used instead of built.
+# what it just carried. -merge (default 32, 0: leave it out): the router once more, with so many rows merged at the most, over
+# -in-flight connections (1) to the upstream. -o appends raw results to a file, so that a run can be taken up again; -report
+# writes the table of all of them to a file. -lock takes turns with others who measure on this machine: FILE is locked for -hold
+# seconds (80) at a time, and left alone for as long in between. With -max-ratio the status is 1 if the router, not merging, takes
+# more than R times nginx's CPU time per request anywhere. ROUTER and BENCH name binaries that are used instead of built.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-command="benchmarks/proxy/run.sh $*"
+command=benchmarks/proxy/run.sh # as the page shows it: with the flags that change figures
 rounds=5 seconds=2 connections="1 64 512" bodies="json binary" peers="nginx haproxy caddy vllm_router sglang_router litellm" merge=32 in_flight=1 max_ratio=0 raw= report= lock= hold=80
 self=benchmarks/proxy
 . benchmarks/lib.sh
 . benchmarks/proxy/peers.sh
 while [[ $# -gt 0 ]]; do
+	case $1 in
+	-o | -report | -lock | -hold | -max-ratio) ;;
+	*) command+=" $1 '${2-}'" ;;
+	esac
 	case $1 in
 	-rounds) rounds=$2 ;;
 	-seconds) seconds=$2 ;;
@@ -35,7 +39,7 @@ while [[ $# -gt 0 ]]; do
 	-report) report=$2 ;;
 	-lock) lock=$2 ;;
 	-hold) hold=$2 ;;
-	*) usage 2 19 ;;
+	*) usage 2 20 ;;
 	esac
 	shift 2
 done
@@ -48,8 +52,6 @@ request_bodies
 
 note() { printf '# %s\n' "$*" >>"$raw"; } # what the table's page says of the run
 note "command $command"
-note "machine $(machine)"
-note "date $(date +%F)"
 
 found=()
 for peer in $peers; do
@@ -75,6 +77,8 @@ take_turn() { # gives the lock back, waits as long as it was held, and takes it 
 }
 [[ -z $lock ]] || exec 9>"$lock"
 take_turn
+note "machine $(machine)"
+note "date $(date +%F)"
 
 free_port direct_port
 nginx_conf upstream < <(python3 benchmarks/proxy/upstream.py "$direct_port" "$((merge > 1 ? merge : 1))")
@@ -126,7 +130,7 @@ slice() { # ROUND BODY CONNECTIONS: each proxy once
 		[[ $name != merge || $3 -gt 1 ]] || continue
 		body=$2
 		if openai_only "$name"; then
-			[[ $body == json ]] || continue
+			[[ $body == json && ($name != litellm || $3 -le 64) ]] || continue # LiteLLM answers none of 512 before a round ends
 			body=openai
 		fi
 		line=$(saturate "$name" "$body" "$3" "$seconds")

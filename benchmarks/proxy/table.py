@@ -9,7 +9,8 @@ Lines with # say what ran where. Ratios are of one round each; what is shown is 
 import collections, json, statistics, sys
 
 INFERENCE = ("vllm_router", "sglang_router", "litellm")  # these take OpenAI's form alone
-NAMES = {"merge": "router, merging", "direct": "(no proxy)"}
+NAMES = {"merge": "router, merging", "direct": "(no proxy)", "haproxy": "HAProxy", "caddy": "Caddy", "vllm_router": "vllm-router",
+         "sglang_router": "sglang-router", "litellm": "LiteLLM"}
 TITLES = {"json": "1 KB of JSON", "binary": "4 KB of binary tensors"}
 RATE, P50, P99, CPU = range(4)
 
@@ -21,6 +22,14 @@ def load_line(path, warmup, ticks, hz):
     us = lambda key: round(1000 * (r[key] or 0))
     print(f"{r['achieved_qps']:.0f} {us('p50_ms')} {us('p99_ms')} {1e6 * int(ticks) / int(hz) / answered:.3f} "
           f"{sum(r['errors'].values())} {r['rate_qps']:.0f} {us('own_p99_ms')}")
+
+
+def name(proxy):
+    return NAMES.get(proxy, proxy)
+
+
+def at(n):
+    return f"{n} connection{'s' if n > 1 else ''}"
 
 
 class Results:
@@ -71,23 +80,26 @@ def table(r, body):
             if full not in r.cells:
                 continue
             over = ["" if proxy in ("direct", of) else spread(r.paired((body, n, of, "full"), full, ratio(CPU)), "{:.2f}") for of in ("router", "merge")]
-            print(f"| {n} | {NAMES.get(proxy, proxy)} | {spread(r.values(full, RATE))} | {spread(r.values(full, P50))} | {spread(r.values(full, P99))} "
+            print(f"| {n} | {name(proxy)} | {spread(r.values(full, RATE))} | {spread(r.values(full, P50))} | {spread(r.values(full, P99))} "
                   f"| {spread(r.values(full, CPU), '{:.1f}')} | {over[0]} | {over[1]} "
                   f"| {spread(r.values(paced, RATE))} | {spread(r.values(paced, P99))} | {spread(r.values(paced, CPU), '{:.1f}')} |")
+    added = {proxy: added_p50(r, body, proxy) for proxy in r.proxies if proxy != "direct"}
+    if any(added.values()):
+        print("\nAdded to the p50 at one connection, µs: " + ", ".join(f"{name(p)} {spread(v)}" for p, v in added.items() if v) + ".")
 
 
 def inference_table(r):
     peers = [p for p in r.proxies if p in INFERENCE]
     if not peers:
         return
-    print("\n## Inference routers\n\nThey take OpenAI's completions, not OIP: 1 KB of that, and an answer as long as that to the others, in the rounds of 1 KB of JSON."
+    print("\n## Inference routers\n\nThey take OpenAI's completions, not OIP: 1 KB of that, and an answer as long as that to the others, in the rounds of 1 KB of JSON. LiteLLM is not asked over 512 connections: none of so many requests at once is answered before the round is over."
           "\n\n| connections | proxy | req/s | p50 µs | p99 µs | CPU µs per request | req/s, router ÷ it | merging ÷ it |\n|---|---|---|---|---|---|---|---|")
     for n in r.connections:
         for proxy in peers:
             it = ("openai", n, proxy, "full")
             if it in r.cells:
                 over = [spread(r.paired(("json", n, of, "full"), it, ratio(RATE)), "{:.2f}") for of in ("router", "merge")]
-                print(f"| {n} | {proxy} | {spread(r.values(it, RATE))} | {spread(r.values(it, P50))} | {spread(r.values(it, P99))} "
+                print(f"| {n} | {name(proxy)} | {spread(r.values(it, RATE))} | {spread(r.values(it, P50))} | {spread(r.values(it, P99))} "
                       f"| {spread(r.values(it, CPU), '{:.1f}')} | {over[0]} | {over[1]} |")
 
 
@@ -101,7 +113,7 @@ def criteria(r):
         for peer in ("nginx", "haproxy"):
             for n in r.connections:
                 for of, most in (("router", 1.1), ("merge", 0.7)):
-                    where = f"{TITLES[body]}, {n} connections, {NAMES.get(of, of)} ÷ {peer}"
+                    where = f"{TITLES[body]}, {at(n)}, {name(of)} ÷ {name(peer)}"
                     a, b = (body, n, of, "full"), (body, n, peer, "full")
                     yield "CPU per request", where, r.paired(a, b, ratio(CPU)), most, False
                     yield "requests/s", where, r.paired(a, b, ratio(RATE)), 1 / most, True
@@ -110,10 +122,10 @@ def criteria(r):
             added = r.paired((body, 1, "router", "full"), (body, 1, peer, "full"), lambda x, y: None)
             if added:
                 pairs = zip(added_p50(r, body, "router"), added_p50(r, body, peer))
-                yield "added p50", f"{TITLES[body]}, 1 connection, router ÷ {peer}", [x / y for x, y in pairs if y > 0], 1.2, False
+                yield "added p50", f"{TITLES[body]}, 1 connection, router ÷ {name(peer)}", [x / y for x, y in pairs if y > 0], 1.2, False
     for peer in INFERENCE:
         for n in r.connections:
-            yield ("requests/s", f"1 KB, {n} connections, router ÷ {peer}",
+            yield ("requests/s", f"1 KB, {at(n)}, router ÷ {name(peer)}",
                    r.paired(("json", n, "router", "full"), ("openai", n, peer, "full"), ratio(RATE)), 5 if peer == "litellm" else 1, True)
 
 
@@ -134,10 +146,10 @@ def page(r):
     first = lambda key: r.notes[key][0] if r.notes[key] else "?"
     print(f"# The router beside other proxies, {first('date')}\n")
     print("\n".join(f"    {c}" for c in r.notes["command"]) + "\n")
-    print(f"{first('machine')}\n\nVersions: {', '.join(r.notes['version'])}.")
+    print(f"{first('machine')}\n\nVersions: {', '.join(name(v.split()[0]) + ' ' + v.split()[1] for v in r.notes['version'])}.")
     for missing in r.notes["missing"]:
         print(f"\n**Left out**: {missing}")
-    rounds = sorted({len(c) for c in r.cells.values()})
+    rounds = sorted({min(len(c) for c in r.cells.values()), max(len(c) for c in r.cells.values())})
     print(f"\nOne upstream for all, on the core of the load; every proxy has the other core. Saturated by wrk; then, at once, 80 % of what it carried, sent open loop by "
           f"`bench load` (not with one connection). Median (lowest…highest) over {'…'.join(map(str, rounds))} rounds; ratios are of one round each. {r.errors} errors.")
     for body in r.bodies:
