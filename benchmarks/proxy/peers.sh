@@ -1,5 +1,5 @@
-# The proxies of benchmarks/proxy: for each, have_NAME installs what is missing, or says why it cannot, and run_NAME PORT UPSTREAM
-# starts it as NAME, with one thread or as many as its one core carries. version_NAME is what the table says of it.
+# The proxies of benchmarks/proxy: for each, have_NAME (in a shell of its own) installs what is missing, or says why it cannot, and
+# run_NAME PORT UPSTREAM starts it as NAME, with one thread or as many as its one core carries. version_NAME is what the table says of it.
 
 have_nginx() { need nginx=nginx-light; }
 version_nginx() { nginx -v 2>&1 | sed 's|.*nginx/||'; }
@@ -59,10 +59,8 @@ cache=${MOTLEY_BENCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/motley-bench}
 have_caddy() { # built in a module of its own, outside of this one
 	local build
 	[[ ! -x $cache/caddy ]] || return 0
-	mkdir -p "$cache"
-	build=$(mktemp -d "$dir/caddy.XXXX")
-	(cd "$build" && go mod init caddy && go get github.com/caddyserver/caddy/v2@v2.11.9 &&
-		go build -mod=mod -o "$cache/caddy" github.com/caddyserver/caddy/v2/cmd/caddy)
+	mkdir -p "$cache" && build=$(mktemp -d "$dir/caddy.XXXX") && cd "$build" && go mod init caddy &&
+		go get github.com/caddyserver/caddy/v2@v2.11.9 && go build -mod=mod -o "$cache/caddy" github.com/caddyserver/caddy/v2/cmd/caddy
 }
 version_caddy() { go version -m "$cache/caddy" | awk '$2 == "github.com/caddyserver/caddy/v2" {print substr($3, 2)}'; }
 run_caddy() {

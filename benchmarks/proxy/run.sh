@@ -115,16 +115,19 @@ pace() { # NAME BODY CONNECTIONS CAPACITY: the same line for bench load at 80 % 
 	after=$(ticks "${!pid}")
 	python3 benchmarks/proxy/table.py -load "$dir/load.json" 0.3 $((after - before)) "$(getconf CLK_TCK)"
 }
-settle() { # NAME: waits until it is done with what nobody waits for any more, 20 s at most
-	local pid=${1}_pid before _
+settle() { # NAME: waits until it is done with what nobody waits for any more, 20 s at most; prints how busy the machine still is, in %
+	local pid=${1}_pid own before after _
 	for _ in {1..100}; do
-		before=$(ticks "${!pid}")
+		own=$(ticks "${!pid}") before=$(head -1 /proc/stat)
 		sleep 0.2
-		(($(ticks "${!pid}") - before > 2)) || return 0
+		after=$(head -1 /proc/stat) own=$(($(ticks "${!pid}") - own))
+		((own > 2)) || break
 	done
+	echo "$before $after" | awk '{idle = $16 + $17 - $5 - $6; for (i = 13; i <= 20; i++) all += $i - $(i - 11); printf "%.0f", all ? 100 * (1 - idle / all) : 0}'
 }
 slice() { # ROUND BODY CONNECTIONS: each proxy once
-	local i name body n=${#proxies[@]} line
+	local i name body n=${#proxies[@]} line busy
+	busy=$(settle direct)
 	for ((i = 0; i < n; i++)); do
 		name=${proxies[(i + $1) % n]}
 		[[ $name != merge || $3 -gt 1 ]] || continue
@@ -134,10 +137,10 @@ slice() { # ROUND BODY CONNECTIONS: each proxy once
 			body=openai
 		fi
 		line=$(saturate "$name" "$body" "$3" "$seconds")
-		echo "$run $1 $body $3 $name full $line 0 0" | tee -a "$raw" >&2
-		settle "$name"
+		echo "$run $1 $body $3 $name full $line 0 0 $busy" | tee -a "$raw" >&2
+		busy=$(settle "$name")
 		[[ $3 -gt 1 && $body != openai && $name != direct ]] || continue
-		echo "$run $1 $2 $3 $name paced $(pace "$name" "$2" "$3" "${line%% *}")" | tee -a "$raw" >&2
+		echo "$run $1 $2 $3 $name paced $(pace "$name" "$2" "$3" "${line%% *}") $busy" | tee -a "$raw" >&2
 	done
 }
 
@@ -146,7 +149,7 @@ for name in "${proxies[@]}"; do # warm it up
 	for body in $bodies; do
 		if openai_only "$name"; then body=openai; fi
 		saturate "$name" "$body" 64 1 >/dev/null
-		settle "$name"
+		settle "$name" >/dev/null
 	done
 done
 for ((round = 0; round < rounds; round++)); do

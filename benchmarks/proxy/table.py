@@ -3,7 +3,8 @@
     table.py [-max-ratio R] RAW          Markdown on standard output; status 1 only for what -max-ratio does not allow
     table.py -load LOAD.json WARMUP TICKS HZ   one raw line of what bench load -json says after so many seconds, and of the proxy's CPU ticks
 
-A raw line: run round body connections proxy full|paced req/s p50-µs p99-µs CPU-µs-per-request errors rate generator's-p99-µs.
+A raw line: run round body connections proxy full|paced req/s p50-µs p99-µs CPU-µs-per-request errors rate generator's-p99-µs busy.
+busy: how busy the machine was before, with nothing of this running, in %.
 Lines with # say what ran where. Ratios are of one round each; what is shown is the median over the rounds, lowest to highest.
 """
 import collections, json, statistics, sys
@@ -34,7 +35,7 @@ def at(n):
 
 class Results:
     def __init__(self, path):
-        self.notes, self.errors = collections.defaultdict(list), 0
+        self.notes, self.errors, self.busy = collections.defaultdict(list), 0, []
         self.cells = collections.defaultdict(dict)  # (body, connections, proxy, kind) -> {round: figures}
         for line in open(path):
             word = line.split()
@@ -45,6 +46,7 @@ class Results:
             run, round_, body, connections, proxy, kind = word[:6]
             figures = [float(x) for x in word[6:]]
             self.errors += int(figures[4])
+            self.busy.append(figures[7])
             self.cells[body, int(connections), proxy, kind][run, int(round_)] = figures
         self.proxies = list(dict.fromkeys(key[2] for key in self.cells))
         self.connections = sorted({key[1] for key in self.cells})
@@ -151,7 +153,8 @@ def page(r):
         print(f"\n**Left out**: {missing}")
     rounds = sorted({min(len(c) for c in r.cells.values()), max(len(c) for c in r.cells.values())})
     print(f"\nOne upstream for all, on the core of the load; every proxy has the other core. Saturated by wrk; then, at once, 80 % of what it carried, sent open loop by "
-          f"`bench load` (not with one connection). Median (lowest…highest) over {'…'.join(map(str, rounds))} rounds; ratios are of one round each. {r.errors} errors.")
+          f"`bench load` (not with one connection). Median (lowest…highest) over {'…'.join(map(str, rounds))} rounds; ratios are of one round each. {r.errors} errors. "
+          f"Before the measurements the machine was busy with something else to {spread(r.busy)} %.")
     for body in r.bodies:
         table(r, body)
     inference_table(r)
