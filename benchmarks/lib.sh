@@ -103,6 +103,6 @@ request_bodies() { # one row for the model "proxied": $dir/json.body, 1 KB of JS
 }
 
 machine() { # one paragraph on what this ran on, for a file of results
-	echo "$(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r), $(go version | cut -d' ' -f3);" \
+	echo "$(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r | cut -d- -f1), $(go version | cut -d' ' -f3);" \
 		"load before: $(cut -d' ' -f1-3 /proc/loadavg) (figures from a busy machine say little)"
 }

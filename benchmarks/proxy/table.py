@@ -1,6 +1,7 @@
 """The page of results of benchmarks/proxy, from raw results.
 
-    table.py [-max-ratio R] RAW          Markdown on standard output; status 1 only for what -max-ratio does not allow
+    table.py [-max-ratio R] [-max-busy P] RAW   Markdown on standard output; status 1 only for what -max-ratio does not allow.
+                                                Measurements before which the machine was busier than P % are left out
     table.py -load LOAD.json WARMUP TICKS HZ   one raw line of what bench load -json says after so many seconds, and of the proxy's CPU ticks
 
 A raw line: run round body connections proxy full|paced req/s p50-µs p99-µs CPU-µs-per-request errors rate generator's-p99-µs busy.
@@ -34,8 +35,9 @@ def at(n):
 
 
 class Results:
-    def __init__(self, path):
+    def __init__(self, path, most_busy):
         self.notes, self.errors, self.busy = collections.defaultdict(list), 0, []
+        self.left_out = 0
         self.cells = collections.defaultdict(dict)  # (body, connections, proxy, kind) -> {round: figures}
         for line in open(path):
             word = line.split()
@@ -45,6 +47,9 @@ class Results:
                 continue
             run, round_, body, connections, proxy, kind = word[:6]
             figures = [float(x) for x in word[6:]]
+            if figures[7] > most_busy:
+                self.left_out += 1
+                continue
             self.errors += int(figures[4])
             self.busy.append(figures[7])
             self.cells[body, int(connections), proxy, kind][run, int(round_)] = figures
@@ -153,8 +158,12 @@ def page(r):
         print(f"\n**Left out**: {missing}")
     rounds = sorted({min(len(c) for c in r.cells.values()), max(len(c) for c in r.cells.values())})
     print(f"\nOne upstream for all, on the core of the load; every proxy has the other core. Saturated by wrk; then, at once, 80 % of what it carried, sent open loop by "
-          f"`bench load` (not with one connection). Median (lowest…highest) over {'…'.join(map(str, rounds))} rounds; ratios are of one round each. {r.errors} errors. "
+          f"`bench load` (not with one connection; what carries less is asked for less, which leaves the load's core more room). Median (lowest…highest) over {'…'.join(map(str, rounds))} rounds; ratios are of one round each. {r.errors} errors. "
           f"Before the measurements the machine was busy with something else to {spread(r.busy)} %.")
+    if r.left_out:
+        print(f"\n{r.left_out} measurements are left out, before which it was busier.")
+    if r.busy and statistics.median(r.busy) > 10:
+        print("\n**The machine was not at rest: these figures say little.**")
     for body in r.bodies:
         table(r, body)
     inference_table(r)
@@ -165,10 +174,11 @@ def main(args):
     if args[0] == "-load":
         load_line(*args[1:])
         return 0
-    most = 0.0
-    if args[0] == "-max-ratio":
-        most, args = float(args[1]), args[2:]
-    r = Results(args[0])
+    limit = {"-max-ratio": 0.0, "-max-busy": 100.0}
+    while args[0] in limit:
+        limit[args[0]], args = float(args[1]), args[2:]
+    most = limit["-max-ratio"]
+    r = Results(args[0], limit["-max-busy"])
     page(r)
     status = 0
     if r.errors:
