@@ -38,6 +38,7 @@ class Results:
     def __init__(self, path, most_busy):
         self.notes, self.errors, self.busy = collections.defaultdict(list), 0, []
         self.left_out = 0
+        self.silent = collections.Counter()
         self.cells = collections.defaultdict(dict)  # (body, connections, proxy, kind) -> {round: figures}
         for line in open(path):
             word = line.split()
@@ -49,6 +50,9 @@ class Results:
             figures = [float(x) for x in word[6:]]
             if figures[7] > most_busy:
                 self.left_out += 1
+                continue
+            if figures[RATE] == 0:  # the latencies of nothing say nothing
+                self.silent[f"{name(proxy)}, {at(int(connections))}"] += 1
                 continue
             self.errors += int(figures[4])
             self.busy.append(figures[7])
@@ -160,6 +164,10 @@ def page(r):
     print(f"\nOne upstream for all, on the core of the load; every proxy has the other core. Saturated by wrk; then, at once, 80 % of what it carried, sent open loop by "
           f"`bench load` (not with one connection; what carries less is asked for less, which leaves the load's core more room). Median (lowest…highest) over {'…'.join(map(str, rounds))} rounds; ratios are of one round each. {r.errors} errors. "
           f"Before the measurements the machine was busy with something else to {spread(r.busy)} %.")
+    for who, times in r.silent.items():
+        print(f"\n**Not one answer** in {times} round(s), which are left out: {who}.")
+    for remark in r.notes["remark"]:
+        print(f"\n{remark}")
     if r.left_out:
         print(f"\n{r.left_out} measurements are left out, before which it was busier.")
     if r.busy and statistics.median(r.busy) > 10:
