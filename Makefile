@@ -27,7 +27,7 @@ conformance:      ## real clients and servers, in a virtual environment of its o
 
 bench:            ## benchmarks with allocations; the router beside nginx
 	go test -run '^$$' -bench . -benchtime 0.2s -benchmem ./internal/...
-	benchmarks/proxy/run.sh
+	benchmarks/proxy/run.sh -peers nginx -connections 64 -bodies json
 
 demo: build       ## the built-in model, one request, its answer
 	bin/router -listen 127.0.0.1:8000 & pid=$$!; sleep 1; \

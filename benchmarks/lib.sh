@@ -51,7 +51,7 @@ fi
 start() { # NAME COMMAND…: in the background; its pid goes to the variable NAME_pid, what it prints to $dir/NAME.log
 	local name=$1
 	shift
-	"$@" >"$dir/$name.log" 2>&1 &
+	"$@" >"$dir/$name.log" 2>&1 9>&- & # 9: a lock of the script's, which must not outlive it
 	pids+=($!)
 	printf -v "${name}_pid" %s $!
 }
@@ -74,14 +74,35 @@ await() { # URL LOG [SECONDS]
 	exit 1
 }
 
-ticks() { # PID: CPU ticks, user and system, of a process and its children
+tree() { # PID: it and all that it started, one per line
+	local child
+	echo "$1"
+	for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do tree "$child"; done
+}
+
+ticks() { # PID: CPU ticks, user and system, of a process and all that it started
 	local pid
-	for pid in "$1" $(cat /proc/"$1"/task/*/children 2>/dev/null); do
-		sed 's/.*) //' "/proc/$pid/stat"
-	done | awk '{n += $12 + $13} END {print n + 0}'
+	for pid in $(tree "$1"); do sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null; done | awk '{n += $12 + $13} END {print n + 0}'
+}
+
+nginx_conf() { # NAME: the configuration of one nginx process in $dir/NAME, with the blocks from standard input inside http
+	mkdir -p "$dir/$1"
+	sed -e '1d' -e "s|@DIR@|$dir/$1|" -e '/^@SERVER@$/{r /dev/stdin' -e 'd}' benchmarks/proxy/nginx.conf.in >"$dir/$1/nginx.conf"
+}
+
+request_bodies() { # one row for the model "proxied": $dir/json.body, 1 KB of JSON; $dir/binary.body, 4 KB behind a head of
+# $head_length bytes; $dir/openai.body, 1 KB for /v1/completions
+	awk 'BEGIN {
+		for (i = 1; i <= 64; i++) data = data (i > 1 ? "," : "") sprintf("%.8f", (i * 37 % 64) / 64)
+		printf "%-1024s", "{\"id\":\"bench\",\"inputs\":[{\"name\":\"x\",\"shape\":[1,64],\"datatype\":\"FP32\",\"data\":[" data "]}]}" }' >"$dir/json.body"
+	local head='{"id":"bench","parameters":{"binary_data_output":true},"inputs":[{"name":"x","shape":[1,1024],"datatype":"FP32","parameters":{"binary_data_size":4096}}]}'
+	head_length=${#head}
+	printf "%s$(printf 'abc?%.0s' {1..1024})" "$head" >"$dir/binary.body" # "abc?" is 0.89 as FP32
+	head='{"model":"proxied","max_tokens":16,"prompt":"'
+	printf '%s%*s"}' "$head" $((1024 - ${#head} - 2)) "" | sed 's/  /a /g' >"$dir/openai.body"
 }
 
 machine() { # one paragraph on what this ran on, for a file of results
-	echo "$(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r), $(go version | cut -d' ' -f3);" \
+	echo "$(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r | cut -d- -f1), $(go version | cut -d' ' -f3);" \
 		"load before: $(cut -d' ' -f1-3 /proc/loadavg) (figures from a busy machine say little)"
 }

@@ -8,39 +8,34 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=5 seconds=3 connections=64 min_ratio=0
+self=benchmarks/load
+. benchmarks/lib.sh
 while [[ $# -gt 0 ]]; do
 	case $1 in
 	-rounds) rounds=$2 ;;
 	-seconds) seconds=$2 ;;
 	-connections) connections=$2 ;;
 	-min-ratio) min_ratio=$2 ;;
-	*) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+	*) usage 2 7 ;;
 	esac
 	shift 2
 done
-self=benchmarks/load
-. benchmarks/lib.sh
 need nginx=nginx-light wrk=wrk curl=curl
 free_port port
 
 answer='{"model_name":"proxied","model_version":"1","outputs":[{"name":"y","datatype":"FP32","shape":[1,8],"data":[0.125,0.125,0.125,0.125,0.125,0.125,0.125,0.125]}]}'
-awk -v dir="$dir" -v server="server { listen 127.0.0.1:$port; default_type application/json; location / { return 200 '$answer'; } }" \
-	'{gsub("@DIR@", dir); if ($0 == "@SERVER@") print server; else if ($0 !~ /@PORT@/) print}' benchmarks/proxy/nginx.conf.in >"$dir/nginx.conf"
-# The body that benchmarks/proxy/infer.lua makes.
-awk 'BEGIN {
-	for (i = 1; i <= 64; i++) data = data (i > 1 ? "," : "") sprintf("%.8f", (i * 37 % 64) / 64)
-	body = "{\"id\":\"bench\",\"inputs\":[{\"name\":\"x\",\"shape\":[1,64],\"datatype\":\"FP32\",\"data\":[" data "]}]}"
-	printf "%-1024s", body }' >"$dir/body.json"
+nginx_conf upstream <<<"server { listen 127.0.0.1:$port; default_type application/json; location / { return 200 '$answer'; } }"
+request_bodies
 
 go build -o "$dir/bench" ./cmd/bench
-start upstream nginx -c "$dir/nginx.conf"
+start upstream nginx -c "$dir/upstream/nginx.conf"
 await "http://127.0.0.1:$port/" "$dir/upstream.log"
 
 machine
 for ((round = 0; round < rounds; round++)); do
-	wrk -t1 -c"$connections" -d"${seconds}s" -s benchmarks/proxy/infer.lua "http://127.0.0.1:$port" |
+	BODY=$dir/json.body wrk -t1 -c"$connections" -d"${seconds}s" -s benchmarks/proxy/infer.lua "http://127.0.0.1:$port" |
 		awk '/^RESULT/ {printf "%.0f ", $2 / $4 * 1e6}' | tee -a "$dir/results"
-	"$dir/bench" load -url "http://127.0.0.1:$port" -model proxied -body "$dir/body.json" -connections "$connections" \
+	"$dir/bench" load -url "http://127.0.0.1:$port" -model proxied -body "$dir/json.body" -connections "$connections" \
 		-rate 200000 -warmup 100ms -duration "${seconds}s" -json -q | grep -o '"achieved_qps":[0-9.]*' | cut -d: -f2 | tee -a "$dir/results"
 done
 sort -n <(awk '{print $2 / $1}' "$dir/results") | awk -v min="$min_ratio" '

@@ -1,13 +1,15 @@
--- A JSON inference request of 1 KB: 64 numbers of FP32.
-local data = {}
-for i = 1, 64 do data[i] = string.format("%.8f", (i * 37 % 64) / 64) end
-local body = '{"id":"bench","inputs":[{"name":"x","shape":[1,64],"datatype":"FP32","data":[' .. table.concat(data, ",") .. "]}]}"
-body = body .. string.rep(" ", 1024 - #body)
-
+-- The request in the file $BODY, to $URL_PATH; with $HEAD_LENGTH, binary tensors behind a head of so many bytes.
+local file = assert(io.open(os.getenv("BODY"), "rb"))
+wrk.body = file:read("*a")
+file:close()
 wrk.method = "POST"
-wrk.path = "/v2/models/proxied/infer"
+wrk.path = os.getenv("URL_PATH") or "/v2/models/proxied/infer"
 wrk.headers["Content-Type"] = "application/json"
-wrk.body = body
+local head = os.getenv("HEAD_LENGTH")
+if head then
+  wrk.headers["Content-Type"] = "application/octet-stream"
+  wrk.headers["Inference-Header-Content-Length"] = head
+end
 
 -- One line for the script that started this: requests, errors, µs of the run, p50 and p99 in µs.
 function done(summary, latency)

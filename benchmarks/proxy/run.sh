@@ -1,169 +1,165 @@
 #!/usr/bin/env bash
-# What the router costs as a plain proxy, beside nginx, in one run: CPU time per request of the proxy's process, requests
-# per second, and latency, for 1 KB JSON inference requests to one remote worker, without merging.
+# The router as a plain proxy, beside what else one would take: CPU time per request, requests per second, latency.
 #
-#   benchmarks/proxy/run.sh [-rounds N] [-seconds S] [-connections C] [-max-ratio R]
+#   benchmarks/proxy/run.sh [-rounds N] [-seconds S] [-connections "1 64 512"] [-bodies "json binary"] [-peers "nginx haproxy …"]
+#       [-merge ROWS] [-in-flight N] [-max-ratio R] [-o RAW] [-report FILE] [-lock FILE] [-hold S]
 #
-# The upstream is nginx answering a fixed OIP response. Upstream and wrk share one core, the proxy has another where there
-# are two. Rounds alternate between the two proxies. With -max-ratio the status is 1 if the router's median CPU time per
-# request is more than R times nginx's.
+# Peers: nginx and haproxy (Debian packages), caddy (built from its Go module), vllm_router, sglang_router and litellm (PyPI); the last
+# four are kept in $MOTLEY_BENCH_CACHE, ~/.cache/motley-bench by default. Those that cannot be had are left out, and the table says so.
+#
+# All have the same upstream, an nginx with fixed answers, which shares a core with what makes the load; what is measured has
+# another core. In each round every proxy is saturated by wrk and then, from 64 connections on, loaded by bench load with 80 % of
+# what it just carried. -merge (default 32, 0: leave it out): the router once more, with so many rows merged at the most, over
+# -in-flight connections (1) to the upstream. -o appends raw results to a file, so that a run can be taken up again; -report
+# writes the table of all of them to a file. -lock takes turns with others who measure on this machine: FILE is locked for -hold
+# seconds (80) at a time, and left alone for as long in between. With -max-ratio the status is 1 if the router, not merging, takes
+# more than R times nginx's CPU time per request anywhere. ROUTER and BENCH name binaries that are used instead of built.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-rounds=5 seconds=5 connections=64 max_ratio=
+command=benchmarks/proxy/run.sh # as the page shows it: with the flags that change figures
+rounds=5 seconds=2 connections="1 64 512" bodies="json binary" peers="nginx haproxy caddy vllm_router sglang_router litellm" merge=32 in_flight=1 max_ratio=0 raw= report= lock= hold=80
+self=benchmarks/proxy
+. benchmarks/lib.sh
+. benchmarks/proxy/peers.sh
 while [[ $# -gt 0 ]]; do
+	case $1 in
+	-o | -report | -lock | -hold | -max-ratio) ;;
+	*) command+=" $1 '${2-}'" ;;
+	esac
 	case $1 in
 	-rounds) rounds=$2 ;;
 	-seconds) seconds=$2 ;;
 	-connections) connections=$2 ;;
+	-bodies) bodies=$2 ;;
+	-peers) peers=$2 ;;
+	-merge) merge=$2 ;;
+	-in-flight) in_flight=$2 ;;
 	-max-ratio) max_ratio=$2 ;;
-	*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+	-o) raw=$2 ;;
+	-report) report=$2 ;;
+	-lock) lock=$2 ;;
+	-hold) hold=$2 ;;
+	*) usage 2 20 ;;
 	esac
 	shift 2
 done
+need nginx=nginx-light wrk=wrk curl=curl python3=python3
+raw=${raw:-$dir/raw}
+router_binary=${ROUTER:-$dir/router} bench=${BENCH:-$dir/bench}
+[[ -n ${ROUTER:-} ]] || go build -o "$router_binary" ./cmd/router
+[[ -n ${BENCH:-} ]] || go build -o "$bench" ./cmd/bench
+request_bodies
 
-for tool in nginx wrk; do
-	command -v $tool >/dev/null && continue
-	if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light wrk >/dev/null
-	else
-		echo "benchmarks/proxy: $tool is missing: run 'apt-get install nginx-light wrk' as root" >&2
+note() { printf '# %s\n' "$*" >>"$raw"; } # what the table's page says of the run
+note "command $command"
+
+found=()
+for peer in $peers; do
+	if ! declare -F "have_$peer" >/dev/null; then
+		echo "$self: there is no peer $peer" >&2
 		exit 2
+	elif why=$("have_$peer" 2>&1 >/dev/null); then
+		note "version $peer $("version_$peer")"
+		found+=("$peer")
+	else
+		echo "$self: LEFT OUT: $peer: $why" >&2
+		note "missing $peer: $(tail -1 <<<"$why")"
 	fi
 done
 
-dir=$(mktemp -d)
-pids=()
-cleanup() {
-	for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-	for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
-	rm -rf "$dir"
+held=$SECONDS
+take_turn() { # gives the lock back, waits as long as it was held, and takes it again
+	[[ -n $lock ]] || return 0
+	flock -u 9
+	sleep $((SECONDS - held))
+	flock -x 9
+	held=$SECONDS
 }
-trap cleanup EXIT
+[[ -z $lock ]] || exec 9>"$lock"
+take_turn
+note "machine $(machine)"
+note "date $(date +%F)"
 
-free_port() { # a port of loopback that nobody listens on
-	local port
-	while :; do
-		port=$((20000 + RANDOM % 12000))
-		(exec 3<>/dev/tcp/127.0.0.1/$port) 2>/dev/null || { echo $port; return; }
+free_port direct_port
+nginx_conf upstream < <(python3 benchmarks/proxy/upstream.py "$direct_port" "$((merge > 1 ? merge : 1))")
+start upstream "${on_load[@]}" nginx -c "$dir/upstream/nginx.conf"
+await "http://127.0.0.1:$direct_port/v2/health/live" "$dir/upstream.log"
+direct_pid=$upstream_pid
+proxies=(direct)
+bring_up() { # NAME PATH: starts a proxy and waits until it answers
+	local port=${1}_port
+	free_port "$port"
+	"run_$1" "${!port}" "$direct_port"
+	await "http://127.0.0.1:${!port}$2" "$dir/$1.log" 60
+	proxies+=("$1")
+}
+for peer in "${found[@]}"; do bring_up "$peer" "$(ready_path "$peer")"; done
+bring_up router /v2/health/ready
+[[ $merge -le 1 ]] || bring_up merge /v2/health/ready
+
+saturate() { # NAME BODY CONNECTIONS SECONDS: one line "req/s p50-µs p99-µs CPU-µs-per-request errors"
+	local port=${1}_port pid=${1}_pid before after how=()
+	[[ $2 != binary ]] || how=("HEAD_LENGTH=$head_length")
+	[[ $2 != openai ]] || how=("URL_PATH=/v1/completions")
+	before=$(ticks "${!pid}")
+	env BODY="$dir/$2.body" "${how[@]}" "${on_load[@]}" wrk -t1 -c"$3" -d"$4s" -s benchmarks/proxy/infer.lua --timeout 5s "http://127.0.0.1:${!port}" >"$dir/wrk.out"
+	after=$(ticks "${!pid}")
+	awk -v ticks=$((after - before)) -v hz="$(getconf CLK_TCK)" '/^RESULT/ {
+		printf "%.0f %d %d %.3f %d\n", $2 / $4 * 1e6, $5, $6, ticks / hz * 1e6 / ($2 + ($2 == 0)), $3 }' "$dir/wrk.out"
+}
+pace() { # NAME BODY CONNECTIONS CAPACITY: the same line for bench load at 80 % of the capacity, and the rate, and its own delay's p99 in µs
+	local port=${1}_port pid=${1}_pid before after rate=$(($4 * 8 / 10))
+	before=$(ticks "${!pid}")
+	"${on_load[@]}" "$bench" load -url "http://127.0.0.1:${!port}" -model proxied -body "$dir/$2.body" -connections "$3" -rate "$rate" \
+		-warmup 300ms -duration "${seconds}s" -timeout 5s -json -q >"$dir/load.json" || true
+	after=$(ticks "${!pid}")
+	python3 benchmarks/proxy/table.py -load "$dir/load.json" 0.3 $((after - before)) "$(getconf CLK_TCK)"
+}
+settle() { # NAME: waits until it is done with what nobody waits for any more, 20 s at most; prints how busy the machine still is, in %
+	local pid=${1}_pid own before after _
+	for _ in {1..100}; do
+		own=$(ticks "${!pid}") before=$(head -1 /proc/stat)
+		sleep 0.2
+		after=$(head -1 /proc/stat) own=$(($(ticks "${!pid}") - own))
+		((own > 2)) || break
+	done
+	echo "$before $after" | awk '{idle = $16 + $17 - $5 - $6; for (i = 13; i <= 20; i++) all += $i - $(i - 11); printf "%.0f", all ? 100 * (1 - idle / all) : 0}'
+}
+slice() { # ROUND BODY CONNECTIONS: each proxy once
+	local i name body n=${#proxies[@]} line busy
+	busy=$(settle direct)
+	for ((i = 0; i < n; i++)); do
+		name=${proxies[(i + $1) % n]}
+		[[ $name != merge || $3 -gt 1 ]] || continue
+		body=$2
+		if openai_only "$name"; then
+			[[ $body == json && ($name != litellm || $3 -le 64) ]] || continue # LiteLLM answers none of 512 before a round ends
+			body=openai
+		fi
+		line=$(saturate "$name" "$body" "$3" "$seconds")
+		echo "$run $1 $body $3 $name full $line 0 0 $busy" | tee -a "$raw" >&2
+		busy=$(settle "$name")
+		[[ $3 -gt 1 && $body != openai && $name != direct ]] || continue
+		echo "$run $1 $2 $3 $name paced $(pace "$name" "$2" "$3" "${line%% *}") $busy" | tee -a "$raw" >&2
 	done
 }
-upstream=$(free_port) nginx=$(free_port) router=$(free_port)
 
-load=() proxy=()
-if command -v taskset >/dev/null; then
-	cores=$(taskset -pc $$ | sed 's/.*: //' | tr ',' '\n' | awk -F- '{for (i = $1; i <= ($2 == "" ? $1 : $2); i++) print i}')
-	if [[ $(wc -l <<<"$cores") -ge 2 ]]; then
-		load=(taskset -c "$(sed -n 1p <<<"$cores")") proxy=(taskset -c "$(sed -n 2p <<<"$cores")")
-	fi
-fi
-
-answer='{"model_name":"proxied","model_version":"1","outputs":[{"name":"y","datatype":"FP32","shape":[1,16],"data":[0.01562500,0.03125000,0.04687500,0.06250000,0.07812500,0.09375000,0.10937500,0.12500000,0.14062500,0.15625000,0.17187500,0.18750000,0.20312500,0.21875000,0.23437500,0.25000000]}]}'
-metadata='{"name":"proxied","versions":["1"],"platform":"fixed_answer","inputs":[{"name":"x","datatype":"FP32","shape":[-1,64]}],"outputs":[{"name":"y","datatype":"FP32","shape":[-1,16]}]}'
-config='{"name":"proxied","platform":"fixed_answer","max_batch_size":1}'
-
-configure() { # NAME SERVER-BLOCK
-	mkdir -p "$dir/$1"
-	awk -v dir="$dir/$1" -v server="$2" '{gsub("@DIR@", dir); if ($0 == "@SERVER@") print server; else if ($0 !~ /@PORT@/) print}' \
-		benchmarks/proxy/nginx.conf.in >"$dir/$1/nginx.conf"
-}
-configure upstream "server { listen 127.0.0.1:$upstream; default_type application/json;
-	location / { return 200 '$answer'; }
-	location = /v2 { return 200 '{\"name\":\"fixed\",\"version\":\"1\",\"extensions\":[]}'; }
-	location = /v2/health/live { return 200; }
-	location = /v2/health/ready { return 200; }
-	location = /v2/models/proxied/ready { return 200; }
-	location = /v2/models/proxied { return 200 '$metadata'; }
-	location = /v2/models/proxied/config { return 200 '$config'; } }"
-configure nginx "upstream worker { server 127.0.0.1:$upstream; keepalive 256; keepalive_requests 1000000000; }
-	server { listen 127.0.0.1:$nginx;
-	location / { proxy_pass http://worker; proxy_http_version 1.1; proxy_set_header Connection ''; } }"
-cat >"$dir/router.yaml" <<YAML
-listen: "127.0.0.1:$router"
-log: {level: warn}
-models:
-  - name: proxied
-    qos: {target: 10s}
-    max_batch: 1
-instance_types:
-  - name: upstream
-workers:
-  - name: fixed
-    type: upstream
-    concurrency: $connections
-    models: [proxied]
-    remote: {url: "http://127.0.0.1:$upstream", connections: $connections, probe_interval: 60s}
-YAML
-
-await() { # URL LOG
-	for _ in $(seq 100); do
-		curl -sf -o /dev/null --max-time 1 "$1" && return
-		sleep 0.1
+run=$(date +%s) longest=0
+for name in "${proxies[@]}"; do # warm it up
+	for body in $bodies; do
+		if openai_only "$name"; then body=openai; fi
+		saturate "$name" "$body" 64 1 >/dev/null
+		settle "$name" >/dev/null
 	done
-	echo "benchmarks/proxy: nothing answers at $1" >&2
-	cat "$2" >&2 || true
-	exit 1
-}
-start() { # NAME COMMAND…: its pid goes to the variable NAME_pid
-	local name=$1
-	shift
-	"$@" >"$dir/$name.log" 2>&1 &
-	pids+=($!)
-	printf -v "${name}_pid" %s $!
-}
-binary=${ROUTER:-$dir/router}
-[[ -n ${ROUTER:-} ]] || go build -o "$binary" ./cmd/router
-start upstream "${load[@]}" nginx -c "$dir/upstream/nginx.conf"
-start nginx "${proxy[@]}" nginx -c "$dir/nginx/nginx.conf"
-await "http://127.0.0.1:$upstream/v2/health/live" "$dir/upstream.log"
-await "http://127.0.0.1:$nginx/v2/health/live" "$dir/nginx.log"
-# As many threads as the core that it has.
-start router env GOMAXPROCS=1 "${proxy[@]}" "$binary" -config "$dir/router.yaml"
-await "http://127.0.0.1:$router/v2/health/ready" "$dir/router.log"
-
-ticks() { # CPU ticks, user and system, of a process and its children
-	local pid
-	for pid in "$1" $(cat /proc/"$1"/task/*/children 2>/dev/null); do
-		sed 's/.*) //' "/proc/$pid/stat"
-	done | awk '{n += $12 + $13} END {print n + 0}'
-}
-measure() { # NAME PORT PID SECONDS: one line "name req/s p50 p99 cpu-µs errors" on standard output
-	local before after
-	before=$(ticks "$3")
-	"${load[@]}" wrk -t1 -c"$connections" -d"$4s" -s benchmarks/proxy/infer.lua --timeout 5s "http://127.0.0.1:$2" >"$dir/wrk.out"
-	after=$(ticks "$3")
-	awk -v name="$1" -v ticks=$((after - before)) -v hz="$(getconf CLK_TCK)" '/^RESULT/ {
-		printf "%s %.0f %d %d %.2f %d\n", name, $2 / $4 * 1e6, $5, $6, ticks / hz * 1e6 / ($2 + ($2 == 0)), $3 }' "$dir/wrk.out"
-}
-
-echo "proxying 1 KB JSON inference requests: $connections connections, $rounds rounds of $seconds s each, alternating"
-echo "$(nproc) cores, load before: $(cut -d' ' -f1-3 /proc/loadavg) (figures from a busy machine say little)"
-measure nginx "$nginx" "$nginx_pid" 1 >/dev/null # warm both up
-measure router "$router" "$router_pid" 1 >/dev/null
+done
 for ((round = 0; round < rounds; round++)); do
-	if ((round % 2)); then order=(router nginx); else order=(nginx router); fi
-	for name in "${order[@]}"; do
-		pid=${name}_pid
-		measure "$name" "${!name}" "${!pid}" "$seconds" | tee -a "$dir/results"
+	for body in $bodies; do
+		for number in $connections; do
+			((SECONDS - held + longest < hold)) || take_turn
+			began=$SECONDS
+			slice "$round" "$body" "$number"
+			((SECONDS - began <= longest)) || longest=$((SECONDS - began))
+		done
 	done
 done
-
-awk -v max="${max_ratio:-0}" '
-	function sorted(key, n,   i, j, t) {
-		for (i = 1; i <= n; i++) for (j = i + 1; j <= n; j++) if (v[key, j] < v[key, i]) { t = v[key, i]; v[key, i] = v[key, j]; v[key, j] = t }
-	}
-	function median(key, n) { sorted(key, n); return n % 2 ? v[key, (n + 1) / 2] : (v[key, n / 2] + v[key, n / 2 + 1]) / 2 }
-	{ n[$1]++; for (i = 2; i <= 5; i++) v[$1 i, n[$1]] = $i; cpu[$1, n[$1]] = $5; errors += $6; if ($2 == 0 || $5 == 0) empty = 1 }
-	END {
-		if (!n["nginx"] || n["nginx"] != n["router"] || empty) { print "a round gave no result"; exit 1 }
-		for (i = 1; i <= n["nginx"]; i++) v["ratio", i] = cpu["router", i] / cpu["nginx", i]
-		printf "\n%-8s %12s %8s %8s %22s\n", "", "req/s", "p50 µs", "p99 µs", "CPU µs per request"
-		split("nginx router", names, " ")
-		for (k = 1; k <= 2; k++) {
-			p = names[k]; c = median(p 5, n[p])
-			printf "%-8s %12.0f %8.0f %8.0f %8.2f (%.2f to %.2f)\n", p, median(p 2, n[p]), median(p 3, n[p]), median(p 4, n[p]), c, v[p 5, 1], v[p 5, n[p]]
-		}
-		r = median("ratio", n["nginx"])
-		printf "\nCPU per request, router ÷ nginx: %.2f (%.2f to %.2f over %d rounds); %d errors\n", r, v["ratio", 1], v["ratio", n["nginx"]], n["nginx"], errors
-		if (errors > 0) { print "there were errors: the figures do not count"; exit 1 }
-		if (max > 0 && r > max) { printf "%.2f is more than the %.2f allowed\n", r, max; exit 1 }
-	}' "$dir/results"
+python3 benchmarks/proxy/table.py -max-ratio "$max_ratio" "$raw" >"${report:-/dev/stdout}"
