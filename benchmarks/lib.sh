@@ -81,7 +81,41 @@ ticks() { # PID: CPU ticks, user and system, of a process and its children
 	done | awk '{n += $12 + $13} END {print n + 0}'
 }
 
+median() { # of the numbers on standard input, one per line: "median lowest highest"
+	sort -g | awk '{v[NR] = $1} END {m = NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2; print m, v[1], v[NR]}'
+}
+
+nginx_conf() { # NAME SERVER-BLOCK: $dir/NAME/nginx.conf, one process, without logs
+	mkdir -p "$dir/$1"
+	awk -v dir="$dir/$1" -v server="$2" '{gsub("@DIR@", dir); if ($0 == "@SERVER@") print server; else if ($0 !~ /@PORT@/) print}' \
+		benchmarks/proxy/nginx.conf.in >"$dir/$1/nginx.conf"
+}
+
+python_env() { # the virtual environment of tools/conformance, or $VENV, into the variable venv; made where it is missing
+	local requirements=tools/conformance/requirements.txt
+	venv=${VENV:-$PWD/.venv}
+	cmp -s "$requirements" "$venv/conformance.txt" && return
+	echo "$self: installing $requirements into $venv" >&2
+	python3 -m venv "$venv"
+	"$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
+	cp "$requirements" "$venv/conformance.txt"
+}
+
+# Machines that others measure on, too: with -lock FILE (flock) each measurement has the machine to itself, and then leaves
+# it to others for as long as it took.
+lock=
+hold() { # COMMAND…: under the lock
+	local fd before
+	[[ -n $lock ]] || { "$@"; return; }
+	exec {fd}>"$lock"
+	flock -x "$fd"
+	before=$SECONDS
+	"$@"
+	exec {fd}>&-
+	sleep $((SECONDS - before))
+}
+
 machine() { # one paragraph on what this ran on, for a file of results
-	echo "$(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r), $(go version | cut -d' ' -f3);" \
+	echo "$(grep -c . <<<"$cores") cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r), $(go version | cut -d' ' -f3);" \
 		"load before: $(cut -d' ' -f1-3 /proc/loadavg) (figures from a busy machine say little)"
 }
