@@ -53,9 +53,12 @@ mkdir "$dir/models"
 bodies=()
 for file in "$dir"/models/bodies/*; do bodies+=(-body "$file"); done
 
+servers=()
 serve() { # SETTING: MLServer, and nginx before it, at the port in nginx_port
-	local name=${1//[-.]/_}
+	local name=${1//[-.]/_} server
 	start "mlserver_$name" env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "${on_proxy[@]}" "$venv/bin/mlserver" start "$dir/models/$1"
+	server=mlserver_${name}_pid
+	servers+=("${!server}")
 	await "http://127.0.0.1:${port_of[$1]}/v2/health/ready" "$dir/mlserver_$name.log" 60
 	free_port nginx_port
 	nginx_conf "nginx_$name" "upstream worker { server 127.0.0.1:${port_of[$1]}; keepalive 1024; keepalive_requests 1000000000; }
@@ -77,13 +80,30 @@ load() { # PORT CONNECTIONS FLAG…: bench load's JSON, without spaces
 	"${on_load[@]}" "$dir/bench" load -url "http://127.0.0.1:$port" -model digits "${bodies[@]}" -connections "$connections" \
 		-qos "$qos" -json -q "$@" 2>"$dir/load.log" | tr -d ' \n' || true
 }
+busy() { # CPU ticks of all MLServers
+	local pid sum=0
+	for pid in "${servers[@]}"; do sum=$((sum + $(ticks "$pid"))); done
+	echo $sum
+}
+settle() { # until they have worked off what they were sent, also what nobody waits for any more
+	local before now _
+	for _ in $(seq 100); do
+		before=$(busy)
+		sleep 0.2
+		now=$(busy)
+		((now - before > 2)) || return 0
+	done
+	echo "$self: the servers do not come to rest" >&2
+}
 measure() { # NAME PORT RATE: a line "name allowable p50 p99 own-p99 most wrong": rates per second, ms
 	local found most
 	# The timeout is long enough for a server to work off what a rate too high has left before the next begins.
 	found=$(load "$2" 1024 -search -rate "$3" -duration "${seconds}s" -warmup 500ms -timeout 5s -seed "$seed")
 	# More is scheduled than there are connections for: each sends its next request when it has its answer. The router must
 	# not turn away what waits longer than the target, since the others do not.
+	settle
 	most=$(load "$2" "$at_once" -rate 10000 -duration "${seconds}s" -warmup 1s -timeout 3s -header "x-request-timeout-ms: 60000" -seed "$seed")
+	settle
 	echo "$1 $(field allowable_qps "$found") $(field p50_ms "$found") $(field p99_ms "$found") $(field own_p99_ms "$found")" \
 		"$(field achieved_qps "$most") $(field wrong "$most")"
 }
