@@ -102,7 +102,36 @@ request_bodies() { # one row for the model "proxied": $dir/json.body, 1 KB of JS
 	printf '%s%*s"}' "$head" $((1024 - ${#head} - 2)) "" | sed 's/  /a /g' >"$dir/openai.body"
 }
 
+median() { # of the numbers on standard input, one per line: "median lowest highest"
+	sort -g | awk '{v[NR] = $1} END {m = NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2; print m, v[1], v[NR]}'
+}
+
+python_env() { # the virtual environment of tools/conformance, or $VENV, into the variable venv; made where it is missing
+	local requirements=tools/conformance/requirements.txt
+	venv=${VENV:-$PWD/.venv}
+	cmp -s "$requirements" "$venv/conformance.txt" && return
+	echo "$self: installing $requirements into $venv" >&2
+	python3 -m venv "$venv"
+	"$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
+	cp "$requirements" "$venv/conformance.txt"
+}
+
+# Machines that others measure on, too: with -lock FILE (flock) each measurement has the machine to itself, and then leaves
+# it to others for as long as it took.
+lock=
+hold() { # COMMAND…: under the lock
+	local fd before
+	[[ -n $lock ]] || { "$@"; return; }
+	exec {fd}>"$lock"
+	flock -x "$fd"
+	before=$SECONDS
+	"$@"
+	exec {fd}>&-
+	sleep $((SECONDS - before))
+}
+
 machine() { # one paragraph on what this ran on, for a file of results
 	echo "$(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r | cut -d- -f1), $(go version | cut -d' ' -f3);" \
+	echo "$(grep -c . <<<"$cores") cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r), $(go version | cut -d' ' -f3);" \
 		"load before: $(cut -d' ' -f1-3 /proc/loadavg) (figures from a busy machine say little)"
 }

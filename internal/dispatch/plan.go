@@ -92,23 +92,38 @@ func (p *plan) begin(t *Turn) {
 			lanes = min(lanes, len(w.running)+1) // one batch is to try it
 		}
 		for k := range lanes {
-			l := lane{worker: pool.WorkerID(i), typ: w.Type, first: -1, last: -1, end: t.c.now}
+			end, free := t.c.now, true
 			if k < len(w.running) {
-				l.end = t.c.expected(&t.c.batches[w.running[k]])
-			} else {
-				l.free = true
+				end, free = t.c.expected(&t.c.batches[w.running[k]]), false
 			}
-			f := &p.types[w.Type]
-			l.heap = int32(len(f.heap))
-			f.heap = append(f.heap, int32(len(p.lanes)))
-			p.lanes = append(p.lanes, l)
+			p.lane(pool.WorkerID(i), w.Type, end, free)
 		}
 	}
-	for i := range p.types {
-		for k := int32(len(p.types[i].heap))/2 - 1; k >= 0; k-- {
-			p.down(pool.TypeID(i), k)
-		}
+}
+
+// lane takes in one more lane. Lanes come by number, and most of a calm pool's
+// are free, so that hardly any has to move up in the heap.
+func (p *plan) lane(id pool.WorkerID, typ pool.TypeID, end mono.Time, free bool) {
+	i := int32(len(p.lanes))
+	if int(i) == cap(p.lanes) {
+		p.lanes = append(p.lanes, lane{})
 	}
+	p.lanes = p.lanes[:i+1]
+	f := &p.types[typ]
+	k := int32(len(f.heap))
+	f.heap = append(f.heap, i)
+	for k > 0 {
+		above := (k - 1) / 2
+		o := &p.lanes[f.heap[above]]
+		if o.end <= end {
+			break
+		}
+		f.heap[k], o.heap = f.heap[above], k
+		k = above
+	}
+	f.heap[k] = i
+	l := &p.lanes[i] // in place: a pool has thousands
+	l.worker, l.typ, l.free, l.end, l.first, l.last, l.heap, l.depth, l.beyond = id, typ, free, end, -1, -1, k, 0, 0
 }
 
 // expected is when a running batch is expected to end: one that is over its
@@ -168,12 +183,11 @@ func (p *plan) starts(i int32) bool {
 // starting returns how many items are to start now, and whether any batch of
 // them has room for another request.
 func (p *plan) starting() (items int, hungry bool) {
-	for i := range p.lanes {
-		l := &p.lanes[i]
-		if !l.free || l.first < 0 {
+	for i := range p.drafts {
+		if !p.starts(int32(i)) {
 			continue
 		}
-		d := &p.drafts[l.first]
+		d := &p.drafts[i]
 		m := &p.t.c.models[d.model]
 		items += d.items
 		if !hungry && !p.o.NoMerge && p.t.c.requests[d.lead].key != 0 {

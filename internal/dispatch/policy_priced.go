@@ -41,6 +41,7 @@ type priced struct {
 	out    []uint32 // to be turned away
 	held   []uint32 // that find no place now
 	rounds int      // plans made in this step
+	lanes  []int32  // on which something starts
 	picks  []uint32
 	latest []entry
 	rests  []rest
@@ -166,12 +167,18 @@ func (p *priced) value(t *Turn, slot uint32) float64 {
 // lowPriority is a level of priority in the unit of costs: more than any.
 const lowPriority = 1e18
 
-// start starts what is planned for free lanes.
+// start starts what is planned for free lanes, in their order.
 func (p *priced) start(t *Turn) {
-	p.rests = p.rests[:0]
-	for i := range p.plan.lanes {
+	p.rests, p.lanes = p.rests[:0], p.lanes[:0]
+	for i := range p.plan.drafts {
+		if p.plan.starts(int32(i)) {
+			p.lanes = append(p.lanes, p.plan.drafts[i].lane)
+		}
+	}
+	slices.Sort(p.lanes)
+	for _, i := range p.lanes {
 		l := &p.plan.lanes[i]
-		if !l.free || l.first < 0 || p.o.Defer && p.deferred(t, l) {
+		if p.o.Defer && p.deferred(t, l) {
 			continue
 		}
 		p.plan.pack(l.first)

@@ -177,3 +177,36 @@ func BenchmarkStep(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkStepCalm times one step of a pool that has ten requests in it, hardly
+// any of which waits: what a decision costs by how many workers there are besides.
+func BenchmarkStepCalm(b *testing.B) {
+	for _, policy := range Policies() {
+		for _, workers := range []int{20, 100, 1000} {
+			b.Run(fmt.Sprintf("%s/workers=%d", policy, workers), func(b *testing.B) {
+				l := newLoaded(b, policy, workers, 0)
+				round := func() {
+					if len(l.running) == 0 || len(l.running)+l.c.Model(0).Queued < 10 {
+						l.arrive()
+					} else {
+						l.finish()
+					}
+				}
+				for range 3000 {
+					round()
+				}
+				took := make([]time.Duration, 0, b.N)
+				b.ReportAllocs()
+				b.ResetTimer()
+				for len(took) < b.N {
+					start := time.Now()
+					round()
+					took = append(took, time.Since(start))
+				}
+				b.StopTimer()
+				slices.Sort(took)
+				b.ReportMetric(float64(took[len(took)*99/100]), "p99-ns")
+			})
+		}
+	}
+}
