@@ -68,7 +68,9 @@ const (
 	planOpen = 8
 )
 
-// begin empties the plan and takes in the workers.
+// begin empties the plan and takes in the workers. want is how many items it is
+// for: where a worker has more free slots than that, its busy ones and the rest of the
+// free ones cannot matter, but for one that is left idle.
 func (p *plan) begin(t *Turn) {
 	p.t, p.spoilt = t, false
 	p.lanes, p.drafts, p.placed = p.lanes[:0], p.drafts[:0], p.placed[:0]
