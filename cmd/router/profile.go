@@ -33,6 +33,7 @@ func profile(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	fs.StringVar(&opt.Plot, "plot", "", "")
 	fs.BoolVar(&opt.JSON, "json", false, "")
 	fs.BoolVar(&opt.All, "all", false, "")
+	fs.StringVar(&opt.From, "from", "", "")
 	quiet := fs.Bool("q", false, "")
 	if done, err := flags(fs, args, stdout, stderr); done {
 		return err
@@ -56,6 +57,9 @@ func profile(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if fault != "" {
 		fmt.Fprintln(stderr, "router:", fault)
 		return errUsage
+	}
+	if opt.From != "" {
+		return app.ExportLearned(opt, stdout)
 	}
 	cfg, err := load(*file)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -104,14 +103,9 @@ func loadLearned(name string) ([]pool.Learned, error) {
 	if name == "" {
 		return nil, nil
 	}
-	f, err := os.Open(name)
+	all, err := readLearned(name)
 	if err != nil {
 		return nil, fmt.Errorf("plan.learned: %w", err)
-	}
-	defer f.Close()
-	all, err := pool.LoadProfiles(f)
-	if err != nil {
-		return nil, fmt.Errorf("plan.learned: %s: %w", name, err)
 	}
 	return all, nil
 }

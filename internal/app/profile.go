@@ -28,7 +28,8 @@ type ProfileOptions struct {
 	Out       string // CSV; "" = none
 	Plot      string // .svg or .png; "" = none
 	JSON      bool
-	All       bool // every worker of a type, not one
+	All       bool   // every worker of a type, not one
+	From      string // saved profiles, in place of workers; "" = measure
 	Bar       *profiler.Bar
 	Log       *slog.Logger
 }
