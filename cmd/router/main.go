@@ -68,6 +68,9 @@ Flags of profile (docs/profiling.md):
   -plot FILE     latency by batch: .svg or .png
   -json          one JSON array and nothing else
   -q             no progress bar
+  -passive       send no batches: read what remote workers count of those that they run anyway (Triton's statistics)
+  -every TIME    between two looks with -passive; default 10s
+  -from FILE     workers are not asked: what a router has learned and saved (learned.file)
 
 Flags of gpus (docs/gpu.md):
   -json          one JSON object and nothing else
