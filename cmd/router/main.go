@@ -70,6 +70,7 @@ Flags of profile (docs/profiling.md):
   -q             no progress bar
   -passive       send no batches: read what remote workers count of those that they run anyway (Triton's statistics)
   -every TIME    between two looks with -passive; default 10s
+  -prior         workers are not asked: what is expected of types that were never measured, by the hardware's rates
   -from FILE     workers are not asked: what a router has learned and saved (learned.file)
 
 Flags of gpus (docs/gpu.md):

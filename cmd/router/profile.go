@@ -36,6 +36,7 @@ func profile(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	fs.BoolVar(&opt.All, "all", false, "")
 	fs.StringVar(&opt.From, "from", "", "")
 	passive := fs.Bool("passive", false, "")
+	priors := fs.Bool("prior", false, "")
 	fs.DurationVar(&opt.Every, "every", 10*time.Second, "")
 	quiet := fs.Bool("q", false, "")
 	if done, err := flags(fs, args, stdout, stderr); done {
@@ -54,7 +55,9 @@ func profile(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	case opt.Every < 100*time.Millisecond || *passive && opt.Every > opt.Budget:
 		fault = "-every must be 100ms to the budget"
 	case *passive:
-		fault = without(fs, "-passive", "from", "batches", "share", "requests", "dim", "all")
+		fault = without(fs, "-passive", "prior", "from", "batches", "share", "requests", "dim", "all")
+	case *priors:
+		fault = without(fs, "-prior", "o", "from", "batches", "share", "requests", "dim", "all", "budget", "every")
 	case opt.From != "":
 		fault = without(fs, "-from", "config", "batches", "share", "requests", "dim", "all", "budget", "every")
 	default:
@@ -78,6 +81,9 @@ func profile(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	}
 	if f, ok := stderr.(*os.File); ok && !*quiet && terminal(f) {
 		opt.Bar = profiler.NewBar(f)
+	}
+	if *priors {
+		return app.ProfilePriors(cfg, opt, stdout)
 	}
 	if *passive {
 		return app.ProfilePassively(ctx, cfg, opt, stdout)

@@ -20,7 +20,7 @@ func ExportLearned(opt ProfileOptions, w io.Writer) error {
 	}
 	var results []profiler.Result
 	for _, l := range all {
-		if opt.Model != "" && l.Model != opt.Model || len(opt.Types) > 0 && !slices.Contains(opt.Types, l.InstanceType) {
+		if opt.Model != "" && l.Model != opt.Model || !wants(opt.Types, l.InstanceType) {
 			continue
 		}
 		points := l.Profile.Points()
@@ -51,3 +51,6 @@ func readLearned(name string) ([]pool.Learned, error) {
 	}
 	return all, nil
 }
+
+// wants reports whether an instance type is asked for; no names are all.
+func wants(names []string, name string) bool { return len(names) == 0 || slices.Contains(names, name) }

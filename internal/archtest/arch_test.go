@@ -29,6 +29,7 @@ var allowed = map[string][]string{
 	"internal/oip":                 {},
 	"internal/oip/oiptest":         {},
 	"internal/pool":                {"internal/mono"},
+	"internal/roofline":            {"internal/pool"},
 	"internal/fluid":               {},
 	"internal/match":               {},
 	"internal/workload":            {"internal/mono"},
@@ -52,10 +53,10 @@ var allowed = map[string][]string{
 	"internal/gpu/remote":          {"internal/gpu/device"},
 	"internal/live":                {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/mono", "internal/oip", "internal/pool"},
 	"internal/router":              {"internal/backend", "internal/earlyexit", "internal/gate", "internal/live", "internal/oip", "internal/pool"},
-	"internal/config":              {"configs", "internal/earlyexit", "internal/exitstream", "internal/oip", "internal/pool", "internal/workload"},
+	"internal/config":              {"configs", "internal/earlyexit", "internal/exitstream", "internal/oip", "internal/pool", "internal/roofline", "internal/workload"},
 	"internal/app": {
 		"internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort",
-		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/profiler", "internal/router", "internal/sim", "internal/workload",
+		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/profiler", "internal/roofline", "internal/router", "internal/sim", "internal/workload",
 	},
 	"internal/fleet":     {"internal/engine", "internal/oip", "internal/sim"},
 	"internal/chart":     {},
@@ -69,7 +70,7 @@ var allowed = map[string][]string{
 
 // pure are the packages whose decisions must be repeatable.
 var pure = []string{
-	"internal/mono", "internal/oip", "internal/pool", "internal/fluid", "internal/match", "internal/planner",
+	"internal/mono", "internal/oip", "internal/pool", "internal/roofline", "internal/fluid", "internal/match", "internal/planner",
 	"internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/exitstream", "internal/workload", "internal/sim",
 	"internal/gpu/device", "internal/gpu/health",
 }
