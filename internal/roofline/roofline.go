@@ -2,8 +2,8 @@
 // run: the longer of computing and of moving memory (Williams, Waterman, Patterson,
 // CACM 52(4), 2009), by the cost of the model and by what the hardware's maker says
 // of its rates. Where the model was measured on other hardware of the class, only
-// the ratio of two such estimates counts, as GenZ proposes (Bambhaniya et al., 2024):
-// what both get wrong alike cancels.
+// the ratio of two such estimates counts: what both get wrong alike cancels. That
+// rooflines want calibration by measurements is GenZ's idea (Bambhaniya et al., 2024).
 //
 // Such an estimate is a prior: it says how types compare until they are measured.
 package roofline
