@@ -3,6 +3,7 @@ package profiler
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -143,23 +144,66 @@ func (s *watched) close() {
 	s.inRuns, s.inNS = 0, 0
 }
 
-// size is what is known by now. The interval of the mean comes from how the means
-// of intervals scatter: a mean of n runs scatters by the square root of n less than
-// runs do, so each is an estimate of that by itself.
-func (s *watched) size(batch int) Size {
+// pooled is what is known of one batch size, or of several that are close.
+type pooled struct {
+	items, runs, ns float64 // items and ns summed over runs
+	// The scatter of intervals' means about their size's mean, each times the runs
+	// behind it, and how many of these are free. A mean of n runs scatters by the square
+	// root of n less than runs do, so each of them is an estimate of the variance of a run.
+	squares, free float64
+}
+
+func (s *watched) pooled(batch int) pooled {
 	s.close()
-	mean := s.ns / s.runs
-	out := Size{Batch: batch, Count: int(s.runs), Mean: nanoseconds(mean), Half: nanoseconds(mean)}
-	if k := float64(len(s.means)); k > 1 {
-		square := 0.0
-		for i, m := range s.means {
-			square += s.weights[i] * (m - mean) * (m - mean)
-		}
-		variance := square / (k - 1)
-		out.Half = min(nanoseconds(student(k-1)*math.Sqrt(variance/s.runs)), out.Mean)
+	p := pooled{items: float64(batch) * s.runs, runs: s.runs, ns: s.ns, free: float64(len(s.means) - 1)}
+	for i, m := range s.means {
+		p.squares += s.weights[i] * (m - s.ns/s.runs) * (m - s.ns/s.runs)
+	}
+	return p
+}
+
+func (p *pooled) add(q pooled) {
+	p.items, p.runs, p.ns = p.items+q.items, p.runs+q.runs, p.ns+q.ns
+	p.squares, p.free = p.squares+q.squares, p.free+q.free
+}
+
+func (p *pooled) size() Size {
+	mean := p.ns / p.runs
+	out := Size{Batch: int(math.Round(p.items / p.runs)), Count: int(p.runs), Mean: nanoseconds(mean), Half: nanoseconds(mean)}
+	if p.free > 0 {
+		variance := p.squares / p.free
+		out.Half = min(nanoseconds(student(p.free)*math.Sqrt(variance/p.runs)), out.Mean)
 		out.variance = variance / max(1, mean*mean)
 	}
 	return out
+}
+
+const (
+	// mostSizes is how many batch sizes are told one by one. Where clients send any
+	// size there are hundreds, most of them run once.
+	mostSizes = 24
+	// perOctave is into how many classes those between two powers of two go then.
+	perOctave = 4
+)
+
+// sizesOf are what is known by rising batch, those that are close together where
+// there are too many.
+func sizesOf(seen map[int]*watched) []Size {
+	batches := slices.Sorted(maps.Keys(seen))
+	class := func(n int) int { return n }
+	if len(batches) > mostSizes {
+		class = func(n int) int { return int(math.Floor(perOctave * math.Log2(float64(n)))) }
+	}
+	var all []Size
+	for i := 0; i < len(batches); {
+		one := seen[batches[i]].pooled(batches[i])
+		from := class(batches[i])
+		for i++; i < len(batches) && class(batches[i]) == from; i++ {
+			one.add(seen[batches[i]].pooled(batches[i]))
+		}
+		all = append(all, one.size())
+	}
+	return all
 }
 
 // Result is what is known by now; servers names for people whom it was read of, and
@@ -203,11 +247,12 @@ func (w *Watch) Result(t Target, servers string, took time.Duration) Result {
 		r.Notes = append(r.Notes, fmt.Sprintf("of version %s, which was the busiest; left out: %s", versions[0].name, strings.Join(others, ", ")))
 	}
 	sizes := w.seen[versions[0].name]
-	for batch, s := range sizes {
-		r.Sizes = append(r.Sizes, s.size(batch))
+	for batch := range sizes {
 		r.Largest = max(r.Largest, batch)
 	}
-	slices.SortFunc(r.Sizes, func(a, b Size) int { return a.Batch - b.Batch })
+	if r.Sizes = sizesOf(sizes); len(r.Sizes) < len(sizes) {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d batch sizes were run: those close together are one line", len(sizes)))
+	}
 	r.Runs = int(versions[0].runs)
 	r.Notes = append(r.Notes, "means only, of the execution alone: waiting, network and percentiles are not in them")
 	r.conclude()

@@ -148,3 +148,35 @@ func TestWatchInterval(t *testing.T) {
 		t.Errorf("%d of %d intervals hold the mean, want about 950", held, trials)
 	}
 }
+
+// Where clients send any size, those close together are told as one, on the line
+// that they lie on.
+func TestWatchManySizes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	w, c := NewWatch(), newCounted("1")
+	for poll := range 5 {
+		for range 2000 {
+			n := 1 + rng.IntN(90)
+			c.run(uint64(n), 0, time.Duration((1e6+2e4*float64(n))*(1+0.1*rng.NormFloat64())), 0)
+		}
+		w.Add("a", poll, []oip.ModelStats{c.stats()})
+	}
+	r := resultOfWatch(w)
+	if len(r.Sizes) > mostSizes || r.Largest != 90 || r.Sizes[0].Batch != 1 || !strings.Contains(strings.Join(r.Notes, " "), "90 batch sizes were run") {
+		t.Errorf("%d sizes, the largest %d, notes %q", len(r.Sizes), r.Largest, r.Notes)
+	}
+	outside, runs := 0, 0
+	for i, s := range r.Sizes {
+		runs += s.Count
+		truth := 1e6 + 2e4*float64(s.Batch)
+		if i > 0 && s.Batch <= r.Sizes[i-1].Batch || math.Abs(float64(s.Mean)/truth-1) > 0.04 {
+			t.Errorf("%+v, want a mean of %v", s, time.Duration(truth))
+		}
+		if (s.Mean - time.Duration(truth)).Abs() > s.Half+10*time.Microsecond { // half an item
+			outside++
+		}
+	}
+	if outside > 3 || runs != 8000 {
+		t.Errorf("%d of %d intervals do not hold the truth; %d runs", outside, len(r.Sizes), runs)
+	}
+}
