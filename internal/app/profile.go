@@ -30,7 +30,7 @@ type ProfileOptions struct {
 	JSON      bool
 	All       bool          // every worker of a type, not one
 	From      string        // saved profiles, in place of workers; "" = measure
-	Every     time.Duration // between two polls of ProfilePassively
+	Every     time.Duration // over 0: between two polls of ProfilePassively
 	Bar       *profiler.Bar
 	Log       *slog.Logger
 }

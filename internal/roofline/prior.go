@@ -46,7 +46,7 @@ const (
 // Only types of the same class count, and where they are two or more, the prior has to
 // be better for these, each predicted from the others, than the slowest of the other types
 // is, which pool.Suppose takes otherwise. Where nothing at all was measured, peak rates
-// tell the types apart.
+// tell the types apart, if all are of one class.
 func Priors(c Cost, types []Type, largest int) []Prior {
 	all := make([]Prior, len(types))
 	sizes := sizesTo(largest)
@@ -74,6 +74,9 @@ func Priors(c Cost, types []Type, largest int) []Prior {
 		switch {
 		case len(peers) == 0 && anything:
 			p.Why = fmt.Sprintf("no %s whose hardware is said was measured, and other hardware tells nothing of it", t.Device.Class)
+			continue
+		case len(peers) == 0 && !alike(types):
+			p.Why = "nothing was measured, and the types are not all of one class"
 			continue
 		case len(peers) == 1:
 			off = oneOff
@@ -104,6 +107,16 @@ func peersOf(types []Type, t *Type) []*Type {
 		}
 	}
 	return peers
+}
+
+// alike reports whether the hardware of all types is said, and of one class.
+func alike(types []Type) bool {
+	for i := range types {
+		if d := types[i].Device; d == nil || d.Class != types[0].Device.Class {
+			return false
+		}
+	}
+	return true
 }
 
 // estimate is the mean of a batch on t in ns: the geometric mean of what each peer

@@ -130,7 +130,9 @@ func TestPriorRules(t *testing.T) {
 		why   string // of the first; "": it has one
 		from  int
 	}{
-		{"nothing is measured", gpu, []Type{t4, unknown}, "", 0},
+		{"nothing is measured", gpu, []Type{t4, {Name: "l4", Device: Find("L4")}}, "", 0},
+		{"nothing is measured of two classes", gpu, []Type{t4, unknown}, "not all of one class", 0},
+		{"nothing is measured, nor said of one", gpu, []Type{t4, nobody}, "not all of one class", 0},
 		{"one of its class", gpu, []Type{t4, l4, cpu}, "", 1},
 		{"two of its class", gpu, []Type{t4, l4, a100, cpu}, "", 2},
 		{"only another class", gpu, []Type{t4, cpu}, "no GPU whose hardware is said was measured", 0},
