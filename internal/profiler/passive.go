@@ -103,19 +103,28 @@ func (t totals) above(now totals) bool {
 	return false
 }
 
+// What is believed of a server between two polls.
+const (
+	believedRuns = 1 << 40
+	believedRun  = 3.6e12 // ns, as a file of profiles bounds it
+)
+
 // count adds the executions of one size since before, and returns how many.
 func (w *Watch) count(version string, poll int, now, before oip.BatchStats) uint64 {
-	runs := now.ComputeInfer.Count - before.ComputeInfer.Count
-	if runs == 0 || now.BatchSize < 1 || now.BatchSize > math.MaxInt32 {
+	if now.ComputeInfer.Count <= before.ComputeInfer.Count || now.BatchSize < 1 || now.BatchSize > math.MaxInt32 {
 		return 0
 	}
+	runs := now.ComputeInfer.Count - before.ComputeInfer.Count
 	ns := 0.0
 	for _, part := range [...][2]oip.Stat{
 		{now.ComputeInput, before.ComputeInput}, {now.ComputeInfer, before.ComputeInfer}, {now.ComputeOutput, before.ComputeOutput},
 	} {
-		if n := part[0].Count - part[1].Count; n > 0 && part[0].Ns >= part[1].Ns {
-			ns += float64(part[0].Ns-part[1].Ns) / float64(n) * float64(runs)
+		if part[0].Count > part[1].Count && part[0].Ns >= part[1].Ns {
+			ns += float64(part[0].Ns-part[1].Ns) / float64(part[0].Count-part[1].Count) * float64(runs)
 		}
+	}
+	if runs > believedRuns || ns > float64(runs)*believedRun {
+		return 0 // no server has done that
 	}
 	sizes := w.seen[version]
 	if sizes == nil {

@@ -2,6 +2,8 @@ package profiler
 
 import (
 	"bytes"
+	"encoding/json"
+	"io"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -179,4 +181,31 @@ func TestWatchManySizes(t *testing.T) {
 	if outside > 3 || runs != 8000 {
 		t.Errorf("%d of %d intervals do not hold the truth; %d runs", outside, len(r.Sizes), runs)
 	}
+}
+
+// Whatever servers say, what comes of it can be printed, and is made of positive means at
+// sizes that rise.
+func FuzzWatch(f *testing.F) {
+	f.Add(`{"model_stats":[{"version":"1","execution_count":1,"batch_stats":[{"batch_size":1,"compute_infer":{"count":1,"ns":5}}]}]}`,
+		`{"model_stats":[{"version":"1","execution_count":3,"batch_stats":[{"batch_size":1,"compute_infer":{"count":2,"ns":9}},{"batch_size":1,"compute_infer":{"count":3,"ns":4}}]}]}`,
+		`{"model_stats":[{"version":"2","execution_count":3,"batch_stats":[{"batch_size":0,"compute_infer":{"count":2,"ns":9}},{"batch_size":7,"compute_infer":{"count":3,"ns":18446744073709551615}}]}]}`)
+	f.Fuzz(func(t *testing.T, a, b, c string) {
+		w := NewWatch()
+		for poll, text := range []string{a, b, c} {
+			var form oip.StatsResponse
+			if json.Unmarshal([]byte(text), &form) != nil {
+				return
+			}
+			w.Add("s", poll, form.ModelStats)
+		}
+		r := resultOfWatch(w)
+		for i, s := range r.Sizes {
+			if s.Mean < 1 || s.Count < 0 || s.Half < 0 || i > 0 && s.Batch <= r.Sizes[i-1].Batch {
+				t.Errorf("%+v", s)
+			}
+		}
+		if err := Print(io.Discard, []Result{r}); err != nil {
+			t.Error(err)
+		}
+	})
 }
