@@ -38,7 +38,8 @@ Inputs of sim and plan:
   -profiles CSV      latencies: model, instance_type, batch, mean_ms, p99_ms; the truth is log-normal
   -samples JSONL     latencies: raw samples, from which the truth is drawn
                      default: the built-in table of KAIROS's models ncf, rm2, wnd, mtwnd, dien
-  -prices CSV        instance_type, usd_per_h; default: KAIROS's g4dn.xlarge, c5n.2xlarge, r5n.large, t3.xlarge
+  -prices NAME       aws, gcp or azure (built in), a CSV of instance_type, usd_per_h, or - for standard input;
+                     default: KAIROS's g4dn.xlarge, c5n.2xlarge, r5n.large, t3.xlarge
   -model NAME        required
   -qos 25ms          latency target; default: KAIROS's for its models
   -percentile 99     share of the requests, in %, that must be within it

@@ -26,7 +26,7 @@ const usage = `Motley: one inference endpoint for a fleet of mixed GPUs and CPUs
 
   router [serve] [-config FILE] [-listen ADDR]   serve the Open Inference Protocol v2
   router check FILE…                             name every fault of configuration files
-  router plan [-config FILE] [-budget USD] [-rate QPS] [-json]
+  router plan [-config FILE] [-budget USD] [-rate QPS] [-prices NAME] [-json]
                                                  the best mix of instance types, and why
   router profile [-config FILE] [-o FILE]        measure how long each type takes for batches of each model
   router gpus [-json]                            this host's GPUs and processors: what they are, how they do
@@ -52,6 +52,7 @@ Flags of plan (docs/configuration.md, Planning):
   -config FILE   the configuration: models, instance types with prices, profiles
   -budget USD    per hour: the mix that carries most for it
   -rate QPS      requests per second: the cheapest mix that carries them
+  -prices NAME   on-demand prices in place of the configuration's: aws, gcp, azure, a CSV file, or - for standard input
   -json          one JSON array and nothing else
 
 Flags of profile (docs/profiling.md):
@@ -67,6 +68,10 @@ Flags of profile (docs/profiling.md):
   -plot FILE     latency by batch: .svg or .png
   -json          one JSON array and nothing else
   -q             no progress bar
+  -passive       send no batches: read what remote workers count of those that they run anyway (Triton's statistics)
+  -every TIME    between two looks with -passive; default 10s
+  -prior         workers are not asked: what is expected of types that were never measured, by the hardware's rates
+  -from FILE     workers are not asked: what a router has learned and saved (learned.file)
 
 Flags of gpus (docs/gpu.md):
   -json          one JSON object and nothing else
@@ -188,6 +193,7 @@ func plan(args []string, stdout, stderr io.Writer) error {
 	fs.Func("budget", "", positive(&opt.Budget))
 	fs.Func("rate", "", positive(&opt.Rate))
 	fs.BoolVar(&opt.JSON, "json", false, "")
+	prices := fs.String("prices", "", "")
 	if done, err := flags(fs, args, stdout, stderr); done {
 		return err
 	}
@@ -199,7 +205,20 @@ func plan(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if *prices != "" {
+		if cfg, err = priced(cfg, *prices); err != nil {
+			return fmt.Errorf("-prices %s: %w", *prices, err)
+		}
+	}
 	return app.Plan(cfg, opt, stdout)
+}
+
+func priced(cfg *config.Config, name string) (*config.Config, error) {
+	prices, err := config.ReadPrices(name)
+	if err != nil {
+		return nil, err
+	}
+	return cfg.Priced(prices)
 }
 
 // positive reads a number over 0 into v.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,10 @@ func profile(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	fs.StringVar(&opt.Plot, "plot", "", "")
 	fs.BoolVar(&opt.JSON, "json", false, "")
 	fs.BoolVar(&opt.All, "all", false, "")
+	fs.StringVar(&opt.From, "from", "", "")
+	passive := fs.Bool("passive", false, "")
+	priors := fs.Bool("prior", false, "")
+	fs.DurationVar(&opt.Every, "every", 10*time.Second, "")
 	quiet := fs.Bool("q", false, "")
 	if done, err := flags(fs, args, stdout, stderr); done {
 		return err
@@ -47,6 +52,16 @@ func profile(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		fault = "-share must be at most 1"
 	case opt.Vary < 1:
 		fault = "-dim must be at least 1"
+	case opt.Every < 100*time.Millisecond || *passive && opt.Every > opt.Budget:
+		fault = "-every must be 100ms to the budget"
+	case *passive:
+		fault = without(fs, "-passive", "prior", "from", "batches", "share", "requests", "dim", "all")
+	case *priors:
+		fault = without(fs, "-prior", "o", "from", "batches", "share", "requests", "dim", "all", "budget", "every")
+	case opt.From != "":
+		fault = without(fs, "-from", "config", "batches", "share", "requests", "dim", "all", "budget", "every")
+	default:
+		fault = without(fs, "anything but -passive", "every")
 	}
 	if fault == "" && opt.Plot != "" {
 		if err := chart.CheckName(opt.Plot); err != nil {
@@ -57,6 +72,9 @@ func profile(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		fmt.Fprintln(stderr, "router:", fault)
 		return errUsage
 	}
+	if opt.From != "" {
+		return app.ExportLearned(opt, stdout)
+	}
 	cfg, err := load(*file)
 	if err != nil {
 		return err
@@ -64,7 +82,23 @@ func profile(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	if f, ok := stderr.(*os.File); ok && !*quiet && terminal(f) {
 		opt.Bar = profiler.NewBar(f)
 	}
+	if *priors {
+		return app.ProfilePriors(cfg, opt, stdout)
+	}
+	if *passive {
+		return app.ProfilePassively(ctx, cfg, opt, stdout)
+	}
 	return app.Profile(ctx, cfg, opt, stdout)
+}
+
+// without names the first flag that was given and means nothing with what; "" is none.
+func without(fs *flag.FlagSet, what string, names ...string) (fault string) {
+	fs.Visit(func(f *flag.Flag) {
+		if fault == "" && slices.Contains(names, f.Name) {
+			fault = fmt.Sprintf("-%s means nothing with %s", f.Name, what)
+		}
+	})
+	return fault
 }
 
 // batches reads numbers with commas between them.

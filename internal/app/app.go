@@ -82,7 +82,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
 	a.server, err = router.New(router.Config{
-		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Gatherer: registry, Log: opt.Log, Version: opt.Version,
+		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Gatherer: registry, Log: opt.Log, Version: opt.Version,
 		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout,
 		Limits: oip.Limits{}, Loops: a.loops,

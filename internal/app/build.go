@@ -59,6 +59,9 @@ func build(cfg *config.Config, log *slog.Logger) (p *parts, err error) {
 		}
 		p.addGate(cfg, &cfg.Models[i], log)
 	}
+	if err := p.addPriors(cfg, log); err != nil {
+		return p, err
+	}
 	workers := cfg.Expand(cpus())
 	for i := range workers {
 		if err := p.addWorker(cfg, &workers[i], i, log); err != nil {

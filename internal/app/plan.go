@@ -1,10 +1,10 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -56,6 +56,7 @@ type study struct {
 	demand   []sim.Demand
 	splits   bool     // the policy cuts requests into parts
 	assumed  []string // models whose sizes nobody told
+	priors   []string // model on type, and what is expected where nothing was measured
 	arrivals *workload.Arrivals
 	// What is known of each model on each type: nil where it does not run.
 	profiles [][]*pool.Profile
@@ -104,14 +105,9 @@ func loadLearned(name string) ([]pool.Learned, error) {
 	if name == "" {
 		return nil, nil
 	}
-	f, err := os.Open(name)
+	all, err := readLearned(name)
 	if err != nil {
 		return nil, fmt.Errorf("plan.learned: %w", err)
-	}
-	defer f.Close()
-	all, err := pool.LoadProfiles(f)
-	if err != nil {
-		return nil, fmt.Errorf("plan.learned: %s: %w", name, err)
 	}
 	return all, nil
 }
@@ -132,6 +128,9 @@ func (s *study) addModel(m *config.Model, learned []pool.Learned) error {
 	for _, t := range s.cfg.InstanceTypes {
 		var tr *sim.Truth
 		profile, pts, err := s.known(m.Name, t.Name, learned)
+		if errors.Is(err, errUnmeasured) {
+			profile, pts, err = s.expected(m, t.Name, learned, err)
+		}
 		if err == nil && len(pts) > 0 {
 			tr, err = truthOf(profile, pts, m.Name, t.Name)
 		}
@@ -211,7 +210,7 @@ func (s *study) known(model, instanceType string, learned []pool.Learned) (*pool
 		if s.cfg.Plan.Learned != "" {
 			where = "plan.learned and profiles"
 		}
-		return nil, nil, fmt.Errorf("%s: no measured latencies of model %s on instance type %s (looked for the model as %q)", where, model, instanceType, source)
+		return nil, nil, fmt.Errorf("%s: %w of model %s on instance type %s (looked for the model as %q)", where, errUnmeasured, model, instanceType, source)
 	}
 	profile, err := pool.NewProfile(points)
 	if err != nil {

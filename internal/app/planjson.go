@@ -23,6 +23,7 @@ type planRecord struct {
 	P50MS   float64     `json:"p50_ms"`
 	P99MS   float64     `json:"p99_ms"`
 	Models  []planModel `json:"models"`
+	Priors  []string    `json:"priors,omitempty"` // latencies that were never measured
 }
 
 type planModel struct {
@@ -60,7 +61,7 @@ func (s *study) record(of planner.Record) planRecord {
 	at := s.measured[keyOf(of.Of.Mix)].At
 	r := planRecord{
 		Model: strings.Join(s.names(), ","), Policy: s.cfg.Policy, Arrivals: s.arrivals.String(), Record: of,
-		RateQPS: planner.Round(at.Rate, 4), P50MS: planner.Milliseconds(at.P50), P99MS: planner.Milliseconds(at.P99),
+		RateQPS: planner.Round(at.Rate, 4), P50MS: planner.Milliseconds(at.P50), P99MS: planner.Milliseconds(at.P99), Priors: s.priors,
 	}
 	if at.Requests > 0 {
 		r.QoSOK = planner.Round(at.Share(), 6)

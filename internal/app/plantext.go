@@ -19,6 +19,9 @@ func (s *study) report(w io.Writer, p *planner.Problem, plan *planner.Plan) erro
 	if len(s.assumed) > 0 {
 		fmt.Fprintf(&b, "  The sizes of %s were not told: one item per request is assumed. Set plan.demand[].sizes.\n", strings.Join(s.assumed, ", "))
 	}
+	for _, p := range s.priors {
+		fmt.Fprintf(&b, "  A prior, never measured: %s. Measure it by router profile before you believe the plan.\n", p)
+	}
 	fmt.Fprintf(&b, "  arrivals %s, policy %s, measured by simulation with %d requests (the best with %d × %d)\n\n",
 		s.arrivals, s.cfg.Policy, s.cfg.Plan.Requests, s.cfg.Plan.Seeds, s.cfg.Plan.Requests)
 	if _, err := io.WriteString(w, b.String()); err != nil {

@@ -28,7 +28,9 @@ type ProfileOptions struct {
 	Out       string // CSV; "" = none
 	Plot      string // .svg or .png; "" = none
 	JSON      bool
-	All       bool // every worker of a type, not one
+	All       bool          // every worker of a type, not one
+	From      string        // saved profiles, in place of workers; "" = measure
+	Every     time.Duration // over 0: between two polls of ProfilePassively
 	Bar       *profiler.Bar
 	Log       *slog.Logger
 }
@@ -55,12 +57,7 @@ func Profile(ctx context.Context, cfg *config.Config, opt ProfileOptions, w io.W
 	if err != nil {
 		return fmt.Errorf("cannot profile: %w", err)
 	}
-	defer func() {
-		for _, b := range p.backends {
-			err = errors.Join(err, b.Close())
-		}
-		err = errors.Join(err, p.close())
-	}()
+	defer func() { err = errors.Join(err, p.closeAll()) }()
 	groups := p.groups(own, opt)
 	if len(groups) == 0 {
 		return errors.New("cannot profile: the workers serve no model of their own")
@@ -69,6 +66,14 @@ func Profile(ctx context.Context, cfg *config.Config, opt ProfileOptions, w io.W
 		return errors.New("cannot profile: recorded requests are of one model: say which (-model)")
 	}
 	return report(measure(ctx, groups, opt, recording), opt, w)
+}
+
+// closeAll frees everything where no loop runs.
+func (p *parts) closeAll() (err error) {
+	for _, b := range p.backends {
+		err = errors.Join(err, b.Close())
+	}
+	return errors.Join(err, p.close())
 }
 
 func readRecording(path string) (*profiler.Recording, error) {

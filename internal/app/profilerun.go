@@ -89,11 +89,23 @@ func report(all []measured, opt ProfileOptions, w io.Writer) error {
 			faults = append(faults, m.err)
 		}
 	}
-	write := profiler.Print
-	if opt.JSON {
-		write = profiler.WriteJSON
+	if err := write(each, pooled, opt, w); err != nil {
+		return err
 	}
-	if err := write(w, each); err != nil {
+	if len(faults) > 0 {
+		text := strings.ReplaceAll(errors.Join(faults...).Error(), "\n", "; ")
+		return fmt.Errorf("%d of %d could not be measured, or not to the end: %s", len(faults), len(all), text)
+	}
+	return nil
+}
+
+// write writes the report of each result to w, and the pooled ones to the files.
+func write(each, pooled []profiler.Result, opt ProfileOptions, w io.Writer) error {
+	print := profiler.Print
+	if opt.JSON {
+		print = profiler.WriteJSON
+	}
+	if err := print(w, each); err != nil {
 		return err
 	}
 	// A file that is there is not replaced by nothing.
@@ -109,10 +121,6 @@ func report(all []measured, opt ProfileOptions, w io.Writer) error {
 		if err := profiler.Plot(opt.Plot, pooled); err != nil {
 			return fmt.Errorf("cannot draw the plot: %w", err)
 		}
-	}
-	if len(faults) > 0 {
-		text := strings.ReplaceAll(errors.Join(faults...).Error(), "\n", "; ")
-		return fmt.Errorf("%d of %d could not be measured, or not to the end: %s", len(faults), len(all), text)
 	}
 	return nil
 }

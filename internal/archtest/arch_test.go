@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"internal/http1":               {"internal/oip"},
 	"internal/reactor":             {},
 	"internal/pool":                {"internal/mono"},
+	"internal/roofline":            {"internal/pool"},
 	"internal/fluid":               {},
 	"internal/match":               {},
 	"internal/workload":            {"internal/mono"},
@@ -54,10 +55,10 @@ var allowed = map[string][]string{
 	"internal/gpu/remote":          {"internal/gpu/device"},
 	"internal/live":                {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/mono", "internal/oip", "internal/pool", "internal/reactor"},
 	"internal/router":              {"internal/backend", "internal/earlyexit", "internal/gate", "internal/http1", "internal/live", "internal/oip", "internal/pool", "internal/reactor"},
-	"internal/config":              {"configs", "internal/earlyexit", "internal/exitstream", "internal/oip", "internal/pool", "internal/workload"},
+	"internal/config":              {"configs", "internal/earlyexit", "internal/exitstream", "internal/oip", "internal/pool", "internal/roofline", "internal/workload"},
 	"internal/app": {
 		"internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort",
-		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/profiler", "internal/reactor", "internal/router", "internal/sim", "internal/workload",
+		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/profiler", "internal/reactor", "internal/roofline", "internal/router", "internal/sim", "internal/workload",
 	},
 	"internal/fleet":     {"internal/engine", "internal/oip", "internal/sim"},
 	"internal/chart":     {},
@@ -71,7 +72,7 @@ var allowed = map[string][]string{
 
 // pure are the packages whose decisions must be repeatable.
 var pure = []string{
-	"internal/mono", "internal/oip", "internal/pool", "internal/fluid", "internal/match", "internal/planner",
+	"internal/mono", "internal/oip", "internal/pool", "internal/roofline", "internal/fluid", "internal/match", "internal/planner",
 	"internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/exitstream", "internal/workload", "internal/sim",
 	"internal/gpu/device", "internal/gpu/health",
 }

@@ -97,7 +97,7 @@ func (d *Data) Types(model string) []string {
 
 // pricedTypes are the types that the model was measured on and that have a
 // price, in the order of the prices.
-func (d *Data) pricedTypes(model string, prices []Price) ([]string, error) {
+func (d *Data) pricedTypes(model string, prices []pool.Price) ([]string, error) {
 	measured := d.Types(model)
 	if len(measured) == 0 {
 		return nil, d.unmeasured(model)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"motley/internal/load/page"
+	"motley/internal/pool"
 )
 
 // LoadReport is one command `bench report`.
@@ -25,7 +26,7 @@ func (c *LoadReport) Run(out Output) error {
 	case c.Out == "":
 		return usagef("-o: name the page to write")
 	}
-	if err := checkRange("-usd-per-h", c.USDPerH, 0, largestPrice); err != nil {
+	if err := checkRange("-usd-per-h", c.USDPerH, 0, pool.LargestPrice); err != nil {
 		return err
 	}
 	var all page.Collector

@@ -1,95 +1,36 @@
 package bench
 
 import (
-	"encoding/csv"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strconv"
 	"strings"
 
+	"motley/internal/config"
 	"motley/internal/pool"
 )
 
-// Price is what one instance of a type costs on demand.
-type Price struct {
-	InstanceType string
-	USDPerHour   float64
-}
-
 // DefaultPrices are those of KAIROS's artefact (instance.json), in its order.
-func DefaultPrices() []Price {
-	return []Price{{"g4dn.xlarge", 0.526}, {"c5n.2xlarge", 0.432}, {"r5n.large", 0.149}, {"t3.xlarge", 0.1664}}
+func DefaultPrices() []pool.Price {
+	return []pool.Price{
+		{InstanceType: "g4dn.xlarge", USDPerHour: 0.526}, {InstanceType: "c5n.2xlarge", USDPerHour: 0.432},
+		{InstanceType: "r5n.large", USDPerHour: 0.149}, {InstanceType: "t3.xlarge", USDPerHour: 0.1664},
+	}
 }
 
-// largestPrice bounds a price in a file, in USD/h.
-const largestPrice = 1e6
-
-// ReadPrices reads prices from CSV. The first line names the columns:
-// instance_type and usd_per_h, in any order; others are ignored, and so are
-// lines that start with #. Errors begin with name, then say line and field.
-func ReadPrices(name string, r io.Reader) ([]Price, error) {
-	prices, err := readPrices(r)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read prices: %s: %w", name, err)
+// pricesOf are those that -prices names, see config.ReadPrices, or DefaultPrices.
+func pricesOf(name string) (prices []pool.Price, source string, err error) {
+	if name == "" {
+		return DefaultPrices(), "-prices: built-in prices", nil
 	}
-	return prices, nil
-}
-
-func readPrices(r io.Reader) ([]Price, error) {
-	in := csv.NewReader(r)
-	in.Comment = '#'
-	in.TrimLeadingSpace = true
-	header, err := in.Read()
-	if errors.Is(err, io.EOF) {
-		return nil, errors.New("line 1: the file is empty: want a heading with instance_type and usd_per_h")
-	}
-	if err != nil {
-		return nil, err // it names the line
-	}
-	line, _ := in.FieldPos(0)
-	header[0] = strings.TrimPrefix(header[0], "\ufeff")
-	nameAt, priceAt := slices.Index(header, "instance_type"), slices.Index(header, "usd_per_h")
-	if nameAt < 0 || priceAt < 0 {
-		return nil, fmt.Errorf("line %d: want the columns instance_type and usd_per_h; there is %q", line, header)
-	}
-	var prices []Price
-	first := map[string]int{}
-	for {
-		record, err := in.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		line, _ := in.FieldPos(0)
-		p := Price{InstanceType: strings.TrimSpace(record[nameAt])}
-		if p.InstanceType == "" {
-			return nil, fmt.Errorf("line %d: instance_type: must not be empty", line)
-		}
-		if at, twice := first[p.InstanceType]; twice {
-			return nil, fmt.Errorf("line %d: instance_type: %s is already on line %d", line, p.InstanceType, at)
-		}
-		first[p.InstanceType] = line
-		p.USDPerHour, err = strconv.ParseFloat(strings.TrimSpace(record[priceAt]), 64)
-		if err != nil || !(p.USDPerHour >= 0 && p.USDPerHour <= largestPrice) { // the negation catches NaN
-			return nil, fmt.Errorf("line %d: usd_per_h: %q: must be a number from 0 to 1,000,000", line, record[priceAt])
-		}
-		prices = append(prices, p)
-	}
-	if len(prices) == 0 {
-		return nil, errors.New("no prices in it")
-	}
-	return prices, nil
+	prices, err = config.ReadPrices(name)
+	return prices, "-prices " + name, err
 }
 
 // priced are the instance types of those names, in their order.
-func priced(prices []Price, source string, names []string) ([]pool.InstanceType, error) {
+func priced(prices []pool.Price, source string, names []string) ([]pool.InstanceType, error) {
 	types := make([]pool.InstanceType, 0, len(names))
 	for _, n := range names {
-		i := slices.IndexFunc(prices, func(p Price) bool { return p.InstanceType == n })
+		i := slices.IndexFunc(prices, func(p pool.Price) bool { return p.InstanceType == n })
 		if i < 0 {
 			return nil, fmt.Errorf("%s: no price of instance type %q; there are %s", source, n, priceNames(prices))
 		}
@@ -98,7 +39,7 @@ func priced(prices []Price, source string, names []string) ([]pool.InstanceType,
 	return types, nil
 }
 
-func priceNames(prices []Price) string {
+func priceNames(prices []pool.Price) string {
 	var names []string
 	for _, p := range prices {
 		names = append(names, p.InstanceType)

@@ -43,15 +43,9 @@ func (in *Inputs) setup(types []string) (*Setup, error) {
 	if err != nil {
 		return nil, err
 	}
-	prices, source := DefaultPrices(), "-prices: built-in prices"
-	if in.Prices != "" {
-		source = in.Prices
-		if err := withFile(in.Prices, func(r io.Reader) (err error) {
-			prices, err = ReadPrices(in.Prices, r)
-			return err
-		}); err != nil {
-			return nil, err
-		}
+	prices, source, err := pricesOf(in.Prices)
+	if err != nil {
+		return nil, err
 	}
 	if types == nil {
 		if types, err = data.pricedTypes(in.Model, prices); err != nil {

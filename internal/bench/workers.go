@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -305,16 +304,4 @@ func parseTensors(flag string, texts []string, otherwise string) ([]oip.TensorMe
 		all = append(all, one)
 	}
 	return all, nil
-}
-
-// prices are what instance types cost.
-func (w *Workers) prices() (prices []Price, err error) {
-	if w.Prices == "" {
-		return DefaultPrices(), nil
-	}
-	err = withFile(w.Prices, func(r io.Reader) (err error) {
-		prices, err = ReadPrices(w.Prices, r)
-		return err
-	})
-	return prices, err
 }

@@ -11,12 +11,13 @@ import (
 
 	"motley/internal/config"
 	"motley/internal/fleet"
+	"motley/internal/pool"
 )
 
 // configure writes a configuration with which the router serves by these
 // workers, and the latencies beside it, in FILE.profiles.csv.
 func (w *Workers) configure(p *workersPlan, servers []fleet.Server) error {
-	prices, err := w.prices()
+	prices, _, err := pricesOf(w.Prices)
 	if err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func (p *workersPlan) profiles() []byte {
 	return b
 }
 
-func (w *Workers) yaml(p *workersPlan, servers []fleet.Server, prices []Price, profiles string) []byte {
+func (w *Workers) yaml(p *workersPlan, servers []fleet.Server, prices []pool.Price, profiles string) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Workers that bench workers emulates.\nlisten: %q\npolicy: %s\nmodels:\n", w.RouterListen, w.Policy)
 	for i, m := range p.names {
@@ -70,7 +71,7 @@ func (w *Workers) yaml(p *workersPlan, servers []fleet.Server, prices []Price, p
 	fmt.Fprintf(&b, "profiles: [%q]\ninstance_types:\n", profiles)
 	for _, t := range p.mix.Types {
 		usd := 0.0 // not priced
-		if i := slices.IndexFunc(prices, func(p Price) bool { return p.InstanceType == t }); i >= 0 {
+		if i := slices.IndexFunc(prices, func(p pool.Price) bool { return p.InstanceType == t }); i >= 0 {
 			usd = prices[i].USDPerHour
 		}
 		fmt.Fprintf(&b, "  - {name: %q, usd_per_hour: %v}\n", t, usd)

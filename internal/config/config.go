@@ -62,6 +62,7 @@ type Model struct {
 
 	EarlyExit EarlyExit `yaml:"early_exit"`
 	Cascade   *Cascade  `yaml:"cascade"` // other models answer for it; nil = workers do
+	Cost      Cost      `yaml:"cost"`    // for priors; see roofline.Cost
 	// Inputs and Outputs are the metadata of a model that only emulated
 	// workers with the answer "echo" serve; empty = any.
 	Inputs  []Tensor `yaml:"inputs"`
@@ -86,6 +87,8 @@ type InstanceType struct {
 	Name        string  `yaml:"name"`
 	USDPerHour  float64 `yaml:"usd_per_hour"` // 0 = not priced
 	Accelerator string  `yaml:"accelerator"`  // empty = none
+	Device      string  `yaml:"device"`       // a name of package roofline; see Hardware
+	DeviceCount int     `yaml:"device_count"` // GPUs or cores that a batch runs on; 0 = 1
 
 	// For planning: see planner.Type.
 	Limit                int           `yaml:"limit"` // most instances; 0 = no limit
@@ -196,6 +199,7 @@ func (l *Limits) setDefaults() {
 
 func (m *Model) setDefaults() {
 	m.QoS.setDefaults()
+	m.Cost.setDefaults()
 	m.EarlyExit.setDefaults()
 	m.MaxQueue = 10000
 	m.MaxAttempts = 3

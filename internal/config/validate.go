@@ -105,6 +105,7 @@ func (c *Config) checkModels(f *faults) {
 		}
 		within(f, at+".max_queue", m.MaxQueue, 1, 10_000_000)
 		within(f, at+".max_attempts", m.MaxAttempts, 1, 100)
+		m.Cost.check(f, at+".cost")
 		c.checkEarlyExit(f, at, m)
 		if m.Cascade != nil {
 			c.checkCascade(f, at, m)
@@ -180,6 +181,7 @@ func (c *Config) checkTypes(f *faults) {
 			f.add(at+".usd_per_hour", t.USDPerHour, "must be from 0 (not priced) to 1,000,000")
 		}
 		t.checkOffer(f, at)
+		t.checkDevice(f, at)
 	}
 }
 

@@ -140,7 +140,8 @@ type ProfileState struct {
 	Model     string  `json:"model"`
 	Type      string  `json:"instance_type"`
 	Known     bool    `json:"known"`
-	Supposed  bool    `json:"supposed"` // unknown, and taken for the slowest type that is known
+	Supposed  bool    `json:"supposed"` // unknown, and taken for the slowest type that is known, or for its prior
+	Prior     bool    `json:"prior"`    // supposed by a prior: the model's cost and the hardware's rates
 	Samples   int     `json:"samples"`  // batches, of earlier runs too
 	FixedMS   float64 `json:"fixed_ms"` // affine fit: fixed + per item × n
 	PerItemMS float64 `json:"per_item_ms"`

@@ -43,7 +43,7 @@ var meanSizes = [...]int{1, 8, 64}
 func profileState(model, instanceType string, p *pool.Profile) ProfileState {
 	fixed, perItem := p.Affine()
 	s := ProfileState{
-		Model: model, Type: instanceType, Known: p.Known(), Supposed: p.Supposed(), Samples: p.Samples(),
+		Model: model, Type: instanceType, Known: p.Known(), Supposed: p.Supposed(), Prior: p.Prior(), Samples: p.Samples(),
 		FixedMS: ms(fixed), PerItemMS: ms(perItem), Means: []MeanTime{},
 	}
 	s.Drifts, s.Replacements = p.Drifts()

@@ -56,24 +56,48 @@ func (p *Profile) MadeFrom(points []Point) bool {
 // reads, for a planner, a simulator or another router to start from. Profiles
 // that know nothing have no lines.
 func WriteProfiles(w io.Writer, all []Learned) error {
+	var rows []Row
+	for _, l := range all {
+		if err := checkNames(l.Model, l.InstanceType); err != nil {
+			return err
+		}
+		for _, pt := range l.Profile.Points() {
+			rows = append(rows, Row{l.Model, l.InstanceType, pt})
+		}
+	}
+	return WriteRows(w, rows)
+}
+
+// WriteRows writes the CSV that ReadProfiles reads. The field of a P99 of 0, which
+// was not measured, is left empty.
+func WriteRows(w io.Writer, rows []Row) error {
 	out := csv.NewWriter(w)
 	write := func(fields ...string) {
 		_ = out.Write(fields) // Flush keeps the error for Error
 	}
 	write(rowColumns[:]...)
-	for _, l := range all {
-		for _, name := range [...]string{l.Model, l.InstanceType} {
-			if name == "" || name != strings.TrimSpace(name) || name[0] == '#' || strings.Contains(name, "\r") {
-				return fmt.Errorf("cannot write profiles: the name %q would not be read back", name)
-			}
+	for _, r := range rows {
+		if err := checkNames(r.Model, r.InstanceType); err != nil {
+			return err
 		}
-		for _, pt := range l.Profile.Points() {
-			write(l.Model, l.InstanceType, strconv.Itoa(pt.Batch), formatMS(pt.Mean), formatMS(pt.P99))
+		p99 := ""
+		if r.P99 > 0 {
+			p99 = formatMS(r.P99)
 		}
+		write(r.Model, r.InstanceType, strconv.Itoa(r.Batch), formatMS(r.Mean), p99)
 	}
 	out.Flush()
 	if err := out.Error(); err != nil {
 		return fmt.Errorf("cannot write profiles: %w", err)
+	}
+	return nil
+}
+
+func checkNames(names ...string) error {
+	for _, name := range names {
+		if name == "" || name != strings.TrimSpace(name) || name[0] == '#' || strings.Contains(name, "\r") {
+			return fmt.Errorf("cannot write profiles: the name %q would not be read back", name)
+		}
 	}
 	return nil
 }

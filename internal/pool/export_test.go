@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -101,5 +102,25 @@ func TestSizesTooCloseToFit(t *testing.T) {
 	checkShape(t, p)
 	if fixed, per := p.Affine(); fixed < 0 || per < 0 || fixed+per > 2*time.Second {
 		t.Errorf("Affine() = %v, %v", fixed, per)
+	}
+}
+
+// Rows are read back as they were written; what was not measured stays so.
+func TestWriteRows(t *testing.T) {
+	want := []Row{
+		{"m", "a", Point{Batch: 1, Mean: 1500 * time.Microsecond}},
+		{"m", "a", Point{Batch: 8, Mean: 3 * time.Millisecond, P99: 4 * time.Millisecond}},
+		{"m, \"quoted\"", "b", Point{Batch: 2, Mean: 1}},
+	}
+	var out bytes.Buffer
+	if err := WriteRows(&out, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadProfiles(&out)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %+v, want %+v", err, got, want)
+	}
+	if err := WriteRows(&out, []Row{{"", "a", Point{Batch: 1, Mean: 1}}}); err == nil {
+		t.Error("a row without a model was written")
 	}
 }

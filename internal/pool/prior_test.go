@@ -36,6 +36,37 @@ func TestSuppose(t *testing.T) {
 	}
 }
 
+func TestExpect(t *testing.T) {
+	slow := newProfile(t, Point{Batch: 1, Mean: 9 * time.Millisecond})
+	prior := newProfile(t, Point{Batch: 1, Mean: 3 * time.Millisecond}, Point{Batch: 8, Mean: 5 * time.Millisecond})
+	p := newProfile(t)
+	p.Suppose(slow)
+	p.Expect(newProfile(t))
+	if p.Prior() || p.Mean(1) != slow.Mean(1) {
+		t.Error("a prior that knows nothing counts")
+	}
+	p.Expect(prior)
+	p.Suppose(slow)
+	if !p.Prior() || !p.Supposed() || p.Mean(8) != 5*time.Millisecond || p.Known() || p.Settled() {
+		t.Errorf("prior %v, supposed %v, Mean(8) = %v", p.Prior(), p.Supposed(), p.Mean(8))
+	}
+	if c := p.Clone(); !c.Prior() || c.Mean(1) != p.Mean(1) {
+		t.Error("a copy has lost its prior")
+	}
+	p.Observe(1, 2*time.Millisecond)
+	if p.Prior() || p.Supposed() || off(p.Mean(1), 2*time.Millisecond) > 1e-6 {
+		t.Errorf("after a batch of 2ms of its own Mean(1) = %v", p.Mean(1))
+	}
+	if p.Expect(prior); p.Prior() {
+		t.Error("a known profile has a prior")
+	}
+	q := newProfile(t)
+	q.Expect(prior)
+	if q.Suppose(nil); q.Prior() || q.Mean(1) != 0 {
+		t.Error("the prior did not end")
+	}
+}
+
 func TestSlowest(t *testing.T) {
 	if p := Slowest([]*Profile{nil, newProfile(t)}, 1); p != nil {
 		t.Errorf("of none that is known %v is the slowest", p)

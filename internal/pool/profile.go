@@ -42,6 +42,7 @@ type Profile struct {
 	whole curve    // of a run of all rows to the end
 	mixed *mixed   // what rows that stop early make of it; nil: none do. See exits.go
 	like  *Profile // what serves until something is known; see prior.go
+	prior bool     // like was computed for this type, not another one's
 }
 
 // Point is one measured batch size.

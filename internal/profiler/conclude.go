@@ -3,6 +3,7 @@ package profiler
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -40,10 +41,18 @@ func (r *Result) summarise() {
 	for _, s := range r.all {
 		r.Sizes = append(r.Sizes, summarise(s.batch, s.took))
 	}
+	r.conclude()
+}
+
+// conclude fills in what follows from the sizes.
+func (r *Result) conclude() {
 	if len(r.Sizes) == 0 {
 		return
 	}
-	r.Law, r.HeldOut = fit(r.Sizes), checks(r.Sizes)
+	r.Law, r.HeldOut = fit(r.Sizes), nil
+	if r.Origin == Measured || !slices.ContainsFunc(r.Sizes, Size.unknown) {
+		r.HeldOut = checks(r.Sizes)
+	}
 	if !r.affine() && padded(r.Sizes) {
 		r.Notes = append(r.Notes, "batches are padded to the next power of two, it seems: a batch between two takes as long as the larger")
 	}

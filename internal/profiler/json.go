@@ -9,6 +9,8 @@ import (
 type resultForm struct {
 	Model          string      `json:"model"`
 	InstanceType   string      `json:"instance_type"`
+	Origin         string      `json:"origin"` // measured, passive, learned, prior
+	Source         string      `json:"source,omitempty"`
 	Worker         string      `json:"worker"`
 	Backend        string      `json:"backend"`
 	Share          float64     `json:"share"`
@@ -35,7 +37,7 @@ type sizeForm struct {
 	Batch    int     `json:"batch"`
 	MeanMS   float64 `json:"mean_ms"`
 	HalfMS   float64 `json:"mean_95_half_ms"` // as large as the mean: unknown
-	P99MS    float64 `json:"p99_ms"`
+	P99MS    float64 `json:"p99_ms"`          // 0: unknown
 	ItemsPS  float64 `json:"items_per_s"`
 	Runs     int     `json:"runs"`
 	Outliers int     `json:"outliers"`
@@ -64,10 +66,13 @@ func WriteJSON(w io.Writer, results []Result) error {
 
 func (r *Result) form() resultForm {
 	f := resultForm{
-		Model: r.Target.Model, InstanceType: r.Target.Type, Worker: r.Target.Worker, Backend: r.Target.Backend.Describe(), Share: r.Target.Share,
+		Model: r.Target.Model, InstanceType: r.Target.Type, Origin: r.Origin.String(), Source: r.Source, Worker: r.Target.Worker, Share: r.Target.Share,
 		Sizes: []sizeForm{}, FixedMS: ms(r.Law.Fixed), PerItemMS: ms(r.Law.PerItem), WorstResidual: r.Law.Worst, WorstResidualN: r.Law.WorstAt, Affine: len(r.Sizes) > 1 && r.affine(),
 		HeldOut: []checkForm{}, LargestBatch: r.Largest, Refused: r.Refused, Ended: r.Ended, Notes: append([]string{}, r.Notes...),
 		Runs: r.Runs, WarmUp: r.Warm, Failed: r.Failed, Seconds: r.Took.Seconds(), BusyShare: r.busyShare(),
+	}
+	if r.Target.Backend != nil {
+		f.Backend = r.Target.Backend.Describe()
 	}
 	if r.Err != nil {
 		f.Error = r.Err.Error()

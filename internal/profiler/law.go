@@ -53,7 +53,7 @@ func fit(sizes []Size) Law {
 	k := float64(len(sizes))
 	var w, wx, wxx, off, scatter, runs float64
 	for _, s := range sizes {
-		n, mean, count := float64(s.Batch), float64(s.Mean), float64(s.Count)
+		n, mean, count := float64(s.Batch), float64(s.Mean), max(1, float64(s.Count))
 		weight := count / (mean * mean)
 		w, wx, wxx, runs = w+weight, wx+weight*n, wxx+weight*n*n, runs+count
 		r := l.At(s.Batch) - mean
@@ -81,7 +81,11 @@ func fit(sizes []Size) Law {
 func pointsOf(sizes []Size) []pool.Point {
 	var points []pool.Point
 	for _, s := range sizes {
-		points = append(points, pool.Point{Batch: s.Batch, Mean: s.Mean, P99: max(s.P99, s.Mean), Count: s.Count})
+		p99 := s.P99
+		if p99 > 0 { // else unknown
+			p99 = max(p99, s.Mean)
+		}
+		points = append(points, pool.Point{Batch: s.Batch, Mean: s.Mean, P99: p99, Count: s.Count})
 	}
 	return points
 }

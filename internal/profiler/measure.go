@@ -45,6 +45,8 @@ type Progress struct {
 // Result is what is known of a target when measuring has ended.
 type Result struct {
 	Target  Target
+	Origin  Origin
+	Source  string  // for people: who tells it; "" where it was measured here
 	Sizes   []Size  // by rising batch
 	Law     Law     // of Sizes; means nothing where there are none
 	HeldOut []Check // every size but the outermost, predicted from the others

@@ -51,11 +51,7 @@ func (r *Result) draw(p *plot.Plot, colour color.Color) error {
 	var m marks
 	var law plotter.XYs
 	for _, s := range r.Sizes {
-		half := ms(s.Half)
-		if s.Count < 2 {
-			half = 0 // unknown
-		}
-		half = min(half, 0.9*ms(s.Mean)) // the axis is logarithmic
+		half := min(ms(s.half()), 0.9*ms(s.Mean)) // the axis is logarithmic
 		m.XYs = append(m.XYs, plotter.XY{X: float64(s.Batch), Y: ms(s.Mean)})
 		m.YErrors = append(m.YErrors, struct{ Low, High float64 }{half, half})
 		law = append(law, plotter.XY{X: float64(s.Batch), Y: max(1e-6, r.Law.At(s.Batch)/1e6)})
@@ -75,6 +71,6 @@ func (r *Result) draw(p *plot.Plot, colour color.Color) error {
 	bars.Color, points.Color, line.Color = colour, colour, colour
 	points.Radius = vg.Points(3)
 	p.Add(line, bars, points)
-	p.Legend.Add(r.Target.Model+" on "+r.Target.Type, line, points)
+	p.Legend.Add(r.of(), line, points)
 	return nil
 }

@@ -23,9 +23,13 @@ func Print(w io.Writer, results []Result) error {
 
 func (r *Result) print(b *strings.Builder) {
 	t := &r.Target
-	fmt.Fprintf(b, "%s on %s: measured on %s (%s)\n", t.Model, t.Type, t.Worker, t.Backend.Describe())
-	fmt.Fprintf(b, "  %d runs in %s (%d of them to warm up, %d failed besides), busy %.0f %% of the time\n",
-		r.Runs, r.Took.Round(time.Millisecond), r.Warm, r.Failed, 100*r.busyShare())
+	if r.Origin != Measured {
+		fmt.Fprintf(b, "%s on %s: %s, not measured: %s\n", t.Model, t.Type, r.Origin, r.Source)
+	} else {
+		fmt.Fprintf(b, "%s on %s: measured on %s (%s)\n", t.Model, t.Type, t.Worker, t.Backend.Describe())
+		fmt.Fprintf(b, "  %d runs in %s (%d of them to warm up, %d failed besides), busy %.0f %% of the time\n",
+			r.Runs, r.Took.Round(time.Millisecond), r.Warm, r.Failed, 100*r.busyShare())
+	}
 	if len(r.Sizes) > 0 {
 		r.table(b)
 	}
@@ -48,7 +52,10 @@ func (r *Result) table(b *strings.Builder) {
 	largest := false
 	for _, s := range r.Sizes {
 		p99 := Figure(s.P99)
-		if s.Count+s.Dropped < 100 {
+		switch {
+		case s.P99 == 0:
+			p99 = "?"
+		case r.Origin == Measured && s.Count+s.Dropped < 100:
 			p99, largest = p99+"*", true
 		}
 		fmt.Fprintf(tab, "%d\t%s\t%s\t%s\t%.4g\t%d\t%d\t%+.1f %%\t\n", s.Batch, Figure(s.Mean), plusMinus(s), p99, s.Rate(), s.Count, s.Dropped,
@@ -59,6 +66,9 @@ func (r *Result) table(b *strings.Builder) {
 		fmt.Fprintln(b, "  * the largest: fewer than 100 runs")
 	}
 	fmt.Fprintf(b, "  law: %s ms + %s ms per item; worst residual %.1f %%, at %d\n", Figure(r.Law.Fixed), Figure(r.Law.PerItem), 100*r.Law.Worst, r.Law.WorstAt)
+	if len(r.HeldOut) == 0 && len(r.Sizes) > 2 {
+		return // nothing is known of how sure the means are
+	}
 	if len(r.HeldOut) == 0 {
 		fmt.Fprintln(b, "  held out: nothing, for there are fewer than three sizes")
 		return
@@ -80,7 +90,7 @@ func (r *Result) table(b *strings.Builder) {
 }
 
 func plusMinus(s Size) string {
-	if s.Count < 2 {
+	if s.unknown() {
 		return "?"
 	}
 	return fmt.Sprintf("± %.1f %%", 100*s.Relative())

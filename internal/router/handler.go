@@ -129,6 +129,8 @@ func (s *Server) dispatch(ctx *fasthttp.RequestCtx, x *exchange) {
 		s.debugState(ctx)
 	case debugExits:
 		s.debugExits(ctx)
+	case debugProfiles:
+		s.debugProfiles(ctx)
 	}
 }
 

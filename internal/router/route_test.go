@@ -21,6 +21,7 @@ func TestRoute(t *testing.T) {
 		{"/v2/models/a/infer/", noEndpoint, "", ""},
 		{"/v2/models/versions/versions/1/ready", modelReady, "versions", "1"},
 		{"/v2/models/stats", allStats, "", ""},
+		{"/debug/profiles", debugProfiles, "", ""},
 		{"/v2/models/stats/stats", modelStats, "stats", ""},
 		{"/v2/repository/index", repositoryIndex, "", ""},
 		{"/v2/repository/r/index", repositoryIndex, "", ""},

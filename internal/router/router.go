@@ -2,7 +2,7 @@
 // v2 as Triton does (paths, error forms, statuses, the binary tensor
 // extension), hands inference requests to the loop that owns the dispatch
 // core, and answers with what comes back: once, or event by event. Besides, it
-// serves /metrics, /debug/state and /debug/exits.
+// serves /metrics, /debug/state, /debug/exits and /debug/profiles.
 //
 // A request's body is read once into a buffer of the HTTP server and stays
 // there until the answer is written; the answer's buffer is the one the worker
@@ -78,6 +78,8 @@ type Config struct {
 	Loop    Loop // required
 	Models  []Model
 	Metrics *Metrics // default: metrics that nobody gathers
+	// Learned is what /debug/profiles tells; nil = it is not there.
+	Learned func() []pool.Learned
 	// Gatherer is what /metrics prints; nil = /metrics is not there.
 	Gatherer prometheus.Gatherer
 	Log      *slog.Logger // default: discard

@@ -228,6 +228,7 @@ def main():
             tally.run(["bash", HERE / "check_curl.sh", url, ROOT])
             tally.run([python, HERE / "check_client.py", url])
             tally.run([python, HERE / "check_pool.py", url, at(mlserver), at(binary), at(plain)])
+            tally.run([python, HERE / "check_profile.py", args.router, args.work, at(mlserver)])
             tally.run([python, HERE / "check_fashion.py", url, MODEL, args.data / "t10k-images-idx3-ubyte.gz",
                        args.data / "t10k-labels-idx1-ubyte.gz", ROOT / "README.md"])
             tally.run([python, HERE / "check_cascade.py", url, args.data])
