@@ -71,7 +71,7 @@ const (
 // begin empties the plan and takes in the workers. want is how many items it is
 // for: where a worker has more free slots than that, its busy ones and the rest of the
 // free ones cannot matter, but for one that is left idle.
-func (p *plan) begin(t *Turn) {
+func (p *plan) begin(t *Turn, want int) {
 	p.t, p.spoilt = t, false
 	p.lanes, p.drafts, p.placed = p.lanes[:0], p.drafts[:0], p.placed[:0]
 	p.deep, p.shut = p.deep[:0], p.shut[:0]
@@ -93,7 +93,11 @@ func (p *plan) begin(t *Turn) {
 		if w.Breaker.State(t.c.now) == pool.BreakerHalfOpen {
 			lanes = min(lanes, len(w.running)+1) // one batch is to try it
 		}
-		for k := range lanes {
+		from := 0
+		if free := lanes - len(w.running); free > want {
+			from, lanes = len(w.running), len(w.running)+want+1
+		}
+		for k := from; k < lanes; k++ {
 			end, free := t.c.now, true
 			if k < len(w.running) {
 				end, free = t.c.expected(&t.c.batches[w.running[k]]), false
