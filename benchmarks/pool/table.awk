@@ -18,7 +18,7 @@ function spread(format, n) { # of list
 }
 /^#/ { next }
 FILENAME == ARGV[1] {
-	order[++n] = $1 FS $2; models[$1]
+	order[++n] = $1 FS $2
 	label = $2; sub(/.*: /, "", label)
 	sides[$1 FS $2] = sprintf("%s | %s", label, short($3, $6)); fixed[$1 FS $2] = $9
 	next
@@ -41,9 +41,9 @@ END {
 		kind = name[1] (fixed[order[i]] == "search" ? "" : " fixed")
 		if (kind != last) {
 			if (fixed[order[i]] == "search")
-				printf "\n%s, requests/s, dilated\n\n| | mix | allowable, live | simulated | live ÷ simulated | Motley ÷ it, by round | p99 ms there | machine busy %% |\n|---|---|---|---|---|---|---|---|\n", name[1]
+				printf "\n%s, requests/s, dilated\n\n| | mix | allowable, live | simulated | live ÷ simulated | Motley ÷ it, by round | p99 ms there | own delay, p99 ms | machine busy %% |\n|---|---|---|---|---|---|---|---|---|\n", name[1]
 			else
-				printf "\n%s, Motley's mix, %s requests/s\n\n| | weights | within the target, live | simulated | p99 ms |\n|---|---|---|---|---|\n", name[1], fixed[order[i]]
+				printf "\n%s, Motley's mix, %s requests/s\n\n| | mix | within the target, live | simulated | p99 ms | own delay, p99 ms |\n|---|---|---|---|---|---|\n", name[1], fixed[order[i]]
 			last = kind
 		}
 		row(order[i], name[1] FS "Motley")
@@ -53,7 +53,7 @@ function row(key, ours,   m, text, k) {
 	m = figures(key, 4)
 	if (fixed[key] != "search") {
 		for (k = 1; k <= m; k++) list[k] *= 100
-		printf "| %s | %s %% | %.2f %% | %.4g |\n", sides[key], spread("%.2f", m), 100 * sim[key], middle(key, 8)
+		printf "| %s | %s %% | %.2f %% | %.4g | %.2g |\n", sides[key], spread("%.2f", m), 100 * sim[key], middle(key, 8), middle(key, 9)
 		return
 	}
 	text = spread("%.1f", m)
@@ -62,5 +62,5 @@ function row(key, ours,   m, text, k) {
 	delete list
 	m = 0
 	for (k = 1; k <= rounds[key] && k <= rounds[ours]; k++) if (live[key, k, 4] > 0) list[++m] = live[ours, k, 4] / live[key, k, 4]
-	printf "| %s | %s | %s | %.4g | %.0f |\n", sides[key], text, spread("%.2f", m), middle(key, 8), middle(key, 10)
+	printf "| %s | %s | %s | %.4g | %.2g | %.0f |\n", sides[key], text, spread("%.2f", m), middle(key, 8), middle(key, 9), middle(key, 10)
 }
