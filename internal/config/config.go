@@ -20,7 +20,7 @@ type Config struct {
 	Listen        string         `yaml:"listen"` // host:port of the HTTP endpoint
 	Log           Log            `yaml:"log"`
 	Limits        Limits         `yaml:"limits"`
-	Policy        string         `yaml:"policy"` // one of Policies, or size-threshold=N
+	Policy        string         `yaml:"policy"` // one of Policies; size-threshold, least-conn and random-two may have =N
 	Models        []Model        `yaml:"models"`
 	InstanceTypes []InstanceType `yaml:"instance_types"`
 	Profiles      []string       `yaml:"profiles"` // CSV files, relative to the configuration; absolute after Load
@@ -162,7 +162,7 @@ type Breaker struct {
 
 // Values that fields may take.
 var (
-	Policies = []string{"priced", "least-load", "fcfs", "p2c", "size-threshold", "clockwork", "kairos"}
+	Policies = []string{"priced", "least-load", "fcfs", "p2c", "size-threshold", "clockwork", "kairos", "least-conn", "random-two"}
 	// BuiltinModels are the models that the builtin engine has without a path.
 	BuiltinModels = []string{"fashion"}
 

@@ -49,11 +49,19 @@ func (c *Config) Validate() []Violation {
 }
 
 func (c *Config) checkPolicy(f *faults) {
-	items, ok := strings.CutPrefix(c.Policy, "size-threshold=")
+	kind, number, ok := strings.Cut(c.Policy, "=")
+	what := "a threshold from 1 to %d items"
+	switch kind {
+	case "size-threshold":
+	case "least-conn", "random-two":
+		what = "a weight from 1 to %d"
+	default:
+		ok = false
+	}
 	if !ok {
 		oneOf(f, "policy", c.Policy, Policies)
-	} else if n, err := strconv.Atoi(items); err != nil || n < 1 || n > maxBatch {
-		f.add("policy", c.Policy, "must have a threshold from 1 to %d items", maxBatch)
+	} else if n, err := strconv.Atoi(number); err != nil || n < 1 || n > maxBatch {
+		f.add("policy", c.Policy, "must have "+what, maxBatch)
 	}
 }
 
