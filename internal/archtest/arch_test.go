@@ -54,7 +54,7 @@ var allowed = map[string][]string{
 	"internal/gpu/nvml":            {"internal/gpu/device"},
 	"internal/gpu/remote":          {"internal/gpu/device"},
 	"internal/live":                {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/mono", "internal/oip", "internal/pool", "internal/reactor"},
-	"internal/router":              {"internal/backend", "internal/earlyexit", "internal/gate", "internal/http1", "internal/live", "internal/oip", "internal/pool", "internal/reactor"},
+	"internal/router":              {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/http1", "internal/live", "internal/oip", "internal/pool", "internal/reactor"},
 	"internal/config":              {"configs", "internal/earlyexit", "internal/exitstream", "internal/oip", "internal/pool", "internal/roofline", "internal/workload"},
 	"internal/app": {
 		"internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort",

@@ -132,26 +132,29 @@ type Waiter interface{ Answered(err error) }
 
 // Begin starts what Do does, and returns; w is told the outcome, once, perhaps
 // before Begin returns, on any goroutine. Where r.Call.Home is set, Begin is called
-// on that reactor's goroutine.
-func (l *Loop) Begin(r *Request, w Waiter) {
+// on that reactor's goroutine. What it returns is for Leave.
+func (l *Loop) Begin(r *Request, w Waiter) dispatch.RequestID {
 	var wakes wakeList
-	if t := l.enter(r, w, &wakes); t == nil {
+	home := r.Call.Home // r may be answered, and used again, from here on
+	t, id := l.enter(r, w, &wakes)
+	if t == nil {
 		w.Answered(&Refusal{Reason: Stopping})
-		return
+		return 0
 	}
-	wakes.send(r.Call.Home)
+	wakes.send(home)
+	return id
 }
 
 // do is Do, up to the end of ctx.
 func (l *Loop) do(ctx context.Context, r *Request) error {
 	var wakes wakeList
-	t := l.enter(r, nil, &wakes)
+	t, id := l.enter(r, nil, &wakes)
 	if t == nil {
 		return &Refusal{Reason: Stopping}
 	}
 	wakes.send(nil)
 	if ctx.Done() != nil {
-		defer l.watchClient(ctx, t.id)()
+		defer l.watchClient(ctx, id)()
 	}
 	for ex := <-t.ch; ex != nil; ex = <-t.ch {
 		l.carry(ex)
@@ -161,7 +164,7 @@ func (l *Loop) do(ctx context.Context, r *Request) error {
 
 // enter tells the core of a request. It returns nil where nothing is let in any
 // more.
-func (l *Loop) enter(r *Request, w Waiter, wakes *wakeList) *ticket {
+func (l *Loop) enter(r *Request, w Waiter, wakes *wakeList) (*ticket, dispatch.RequestID) {
 	t := l.tickets.Get().(*ticket)
 	*t = ticket{req: r, ch: t.ch, parts: t.parts[:0], waiter: w, loop: l}
 	r.reset()
@@ -170,10 +173,11 @@ func (l *Loop) enter(r *Request, w Waiter, wakes *wakeList) *ticket {
 	defer l.mu.Unlock()
 	if l.mu.stopping {
 		l.tickets.Put(t)
-		return nil
+		return nil, 0
 	}
 	l.mu.live++
-	t.id = l.mu.ids.New()
+	id := l.mu.ids.New()
+	t.id = id
 	for int(t.id.Index()) >= len(l.mu.tickets) {
 		l.mu.tickets = append(l.mu.tickets, nil)
 	}
@@ -184,7 +188,7 @@ func (l *Loop) enter(r *Request, w Waiter, wakes *wakeList) *ticket {
 		Deadline: l.deadlineLocked(t.arrived, r), Priority: r.Priority, MergeKey: r.MergeKey,
 		Whole: r.Whole || r.Ramps != 0, // a ramp is shown whole
 	}, wakes)
-	return t
+	return t, id
 }
 
 // leave gives the ticket of a request that is at its end back, and returns the

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
+	"motley/internal/dispatch"
 	"motley/internal/earlyexit"
 	"motley/internal/live"
 	"motley/internal/oip"
@@ -34,7 +35,9 @@ type Loop interface {
 	// Begin one that nobody waits for; see live.Loop.
 	Do(*live.Request) error
 	DoContext(context.Context, *live.Request) error
-	Begin(*live.Request, live.Waiter)
+	Begin(*live.Request, live.Waiter) dispatch.RequestID
+	// Leave gives up what Begin started.
+	Leave(dispatch.RequestID, *reactor.Loop)
 	Snapshot() live.Snapshot
 	ModelReady(pool.ModelID) bool
 	RetryAfter(pool.ModelID) time.Duration

@@ -108,11 +108,16 @@ func (t *talk) begin(c *client) {
 	}
 	x.begin(ctx)
 	if x.model.Do != nil {
-		go func() { t.Answered(x.model.Do(context.Background(), &x.call)) }()
+		ctx, cancel := context.WithCancel(context.Background())
+		c.leave = cancel
+		go func() {
+			defer cancel()
+			t.Answered(x.model.Do(ctx, &x.call))
+		}()
 		return
 	}
 	x.call.Call.Home = c.loop
-	s.loop.Begin(&x.call, t)
+	c.asked, c.leave = s.loop.Begin(&x.call, t), nil
 }
 
 // open makes the answer's form ready.
