@@ -30,7 +30,7 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 		parts = parts || r.next != s
 	}
 	mod.flying += len(slots)
-	g := mod.group(wk.Type)
+	g := mod.groupOf(wk)
 	g.flying++
 	g.tried = c.now
 	g.batch += (float64(b.items) - g.batch) / batchSpan
@@ -80,7 +80,8 @@ func (c *Core) end(id BatchID) *batch {
 		c.timers.removeAt(b.timer)
 	}
 	w := &c.workers[b.worker]
-	c.models[b.model].group(w.Type).flying--
+	c.models[b.model].groupOf(w).flying--
+	w.ended, w.took = c.now, c.now.Sub(b.started)
 	for i, s := range w.running {
 		if s == slot {
 			w.running = append(w.running[:i], w.running[i+1:]...)
@@ -94,13 +95,9 @@ func (c *Core) end(id BatchID) *batch {
 func (c *Core) finish(id BatchID, stages []Stage) {
 	b := c.end(id)
 	w := &c.workers[b.worker]
-	m := &c.models[b.model]
 	w.finished++
 	w.Breaker.Success(c.now)
-	m.group(w.Type).profile.ObserveStages(b.items, c.now.Sub(b.started), stages, &m.mix)
-	for _, p := range m.profiles {
-		p.Remix()
-	}
+	c.learn(b, w, stages)
 	for _, s := range b.members {
 		if s != gone {
 			c.answered(b, s)

@@ -13,9 +13,9 @@ import (
 type plan struct {
 	t      *Turn
 	o      *PricedOptions
-	y      []float64 // price by instance type
+	y      []float64 // price by class
 	lanes  []lane
-	types  []fleet // by instance type
+	fleets []fleet // by class
 	drafts []draft
 	placed []uint32        // records that have a place, in the order of placing
 	deep   []int32         // lanes that are planned as far ahead as plans go
@@ -26,7 +26,7 @@ type plan struct {
 // lane is one slot of one worker.
 type lane struct {
 	worker pool.WorkerID
-	typ    pool.TypeID
+	class  int32
 	free   bool      // now
 	end    mono.Time // when what it runs and what is planned for it is done
 	first  int32     // planned batch, −1 for none
@@ -36,7 +36,7 @@ type lane struct {
 	beyond time.Duration // what it has to do after them
 }
 
-// fleet is the lanes of one instance type.
+// fleet is the lanes of one class of workers.
 type fleet struct {
 	heap []int32 // lanes, the earliest end first
 	open []int32 // drafts that may take more, the earliest planned first
@@ -73,16 +73,16 @@ func (p *plan) begin(t *Turn) {
 	p.t, p.spoilt = t, false
 	p.lanes, p.drafts, p.placed = p.lanes[:0], p.drafts[:0], p.placed[:0]
 	p.deep, p.shut = p.deep[:0], p.shut[:0]
-	for len(p.types) < len(t.c.cfg.Types) {
-		p.types = append(p.types, fleet{})
+	for len(p.fleets) < len(t.c.classes) {
+		p.fleets = append(p.fleets, fleet{})
 	}
-	for i := range p.types {
-		p.types[i].heap, p.types[i].open = p.types[i].heap[:0], p.types[i].open[:0]
+	for i := range p.fleets {
+		p.fleets[i].heap, p.fleets[i].open = p.fleets[i].heap[:0], p.fleets[i].open[:0]
 	}
 	for i := range t.c.workers {
 		w := &t.c.workers[i]
 		if !w.Allows(t.c.now) {
-			if w.State == pool.Up {
+			if w.up() {
 				p.shut = append(p.shut, pool.WorkerID(i))
 			}
 			continue
@@ -92,21 +92,25 @@ func (p *plan) begin(t *Turn) {
 			lanes = min(lanes, len(w.running)+1) // one batch is to try it
 		}
 		for k := range lanes {
-			l := lane{worker: pool.WorkerID(i), typ: w.Type, first: -1, last: -1, end: t.c.now}
-			if k < len(w.running) {
-				l.end = t.c.expected(&t.c.batches[w.running[k]])
-			} else {
+			l := lane{worker: pool.WorkerID(i), class: w.class, first: -1, last: -1, end: t.c.now}
+			switch {
+			case k < len(w.running):
+				b := &t.c.batches[w.running[k]]
+				l.end = t.c.expected(b).Add(w.rests(b.ends.Sub(b.started)))
+			case w.pace != 1 && w.rested() > t.c.now:
+				l.end = w.rested()
+			default:
 				l.free = true
 			}
-			f := &p.types[w.Type]
+			f := &p.fleets[w.class]
 			l.heap = int32(len(f.heap))
 			f.heap = append(f.heap, int32(len(p.lanes)))
 			p.lanes = append(p.lanes, l)
 		}
 	}
-	for i := range p.types {
-		for k := int32(len(p.types[i].heap))/2 - 1; k >= 0; k-- {
-			p.down(pool.TypeID(i), k)
+	for i := range p.fleets {
+		for k := int32(len(p.fleets[i].heap))/2 - 1; k >= 0; k-- {
+			p.down(int32(i), k)
 		}
 	}
 }
@@ -131,7 +135,7 @@ func (p *plan) open(at int32, m *model, slot uint32, rows int) {
 	}
 	d := &p.drafts[i]
 	*d = draft{
-		lane: at, model: m.id, group: m.group(l.typ), lead: slot, start: l.end, due: mono.Never, members: d.members[:0],
+		lane: at, model: m.id, group: m.group(l.class), lead: slot, start: l.end, due: mono.Never, members: d.members[:0],
 		most: max(rows, min(m.MaxBatch, p.t.c.workers[l.worker].limit(m.id))),
 	}
 	if l.last < 0 {
@@ -141,7 +145,7 @@ func (p *plan) open(at int32, m *model, slot uint32, rows int) {
 	if l.depth++; l.depth == planDepth {
 		p.deep = append(p.deep, at)
 	}
-	p.types[l.typ].open = append(p.types[l.typ].open, i)
+	p.fleets[l.class].open = append(p.fleets[l.class].open, i)
 	p.join(i, slot, rows)
 }
 
@@ -154,7 +158,7 @@ func (p *plan) join(i int32, slot uint32, rows int) {
 	d.end = d.start.Add(max(1, d.group.profile.Mean(d.items))) // 1: one of which nothing is known is busy, too
 	l := &p.lanes[d.lane]
 	l.end = d.end
-	p.down(l.typ, l.heap)
+	p.down(l.class, l.heap)
 	p.placed = append(p.placed, slot)
 }
 
@@ -196,8 +200,8 @@ func (d *draft) holds(slot uint32) bool {
 
 // down keeps a fleet's lanes in a heap by their end, then by number: the one in
 // place k may have to go down.
-func (p *plan) down(typ pool.TypeID, k int32) {
-	f := &p.types[typ]
+func (p *plan) down(class, k int32) {
+	f := &p.fleets[class]
 	i, n := f.heap[k], int32(len(f.heap))
 	for {
 		s := 2*k + 1

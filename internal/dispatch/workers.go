@@ -11,7 +11,7 @@ import (
 // would take a batch now, and when its breaker changes by itself.
 func (c *Core) refresh(id pool.WorkerID) {
 	w := &c.workers[id]
-	free := w.Allows(c.now) && len(w.running) < w.Concurrency
+	free := c.idle(w)
 	if free != w.free {
 		w.free = free
 		delta := 1
@@ -21,16 +21,25 @@ func (c *Core) refresh(id pool.WorkerID) {
 		c.free += delta
 		for _, s := range w.Serves {
 			if s.MaxBatch > 0 {
-				c.models[s.Model].group(w.Type).free += delta
+				c.models[s.Model].groupOf(w).free += delta
 			}
 		}
 	}
 	if w.timer >= 0 {
 		c.timers.removeAt(w.timer)
 	}
-	if at := w.Breaker.NextChange(c.now); at != mono.Never {
+	at := w.Breaker.NextChange(c.now)
+	if w.pace != 1 && w.rested() > c.now {
+		at = min(at, w.rested())
+	}
+	if at != mono.Never {
 		c.timers.set(at, breakerTimer, uint32(id))
 	}
+}
+
+// idle reports whether the worker would take a batch now.
+func (c *Core) idle(w *worker) bool {
+	return w.Allows(c.now) && len(w.running) < w.Concurrency && (w.pace == 1 || w.rested() <= c.now)
 }
 
 // recount derives every group's numbers from the workers.
@@ -49,10 +58,10 @@ func (c *Core) recount() {
 				if limit == 0 {
 					continue
 				}
-				switch w.State {
-				case pool.Starting:
+				switch {
+				case w.State == pool.Starting:
 					m.coming++
-				case pool.Up:
+				case w.up():
 					g.up++
 					m.up++
 					g.maxItems = max(g.maxItems, limit)
@@ -76,8 +85,7 @@ func (c *Core) setState(id pool.WorkerID, s pool.State) {
 		return
 	}
 	w.State = s
-	c.refresh(id)
-	c.recount()
+	c.changed(id)
 	if s != pool.Down {
 		return
 	}
@@ -98,8 +106,18 @@ func (c *Core) setLimit(id pool.WorkerID, m pool.ModelID, limit int) {
 			w.Serves[i].MaxBatch = limit
 		}
 	}
-	c.recount()
+	c.changed(id)
 	c.dropLarge(&c.models[m])
+}
+
+// changed derives what follows from a change of the worker.
+func (c *Core) changed(id pool.WorkerID) {
+	if c.ill() {
+		c.resettle()
+		return
+	}
+	c.refresh(id)
+	c.recount()
 }
 
 // limit is the most items of the model that the worker takes at once.
@@ -116,11 +134,12 @@ func (w *worker) limit(m pool.ModelID) int {
 // started with; past or present when one is.
 func (c *Core) endsAt(w *worker) mono.Time {
 	if len(w.running) < w.Concurrency {
-		return c.now
+		return max(c.now, w.rested())
 	}
 	first := mono.Never
 	for _, s := range w.running {
-		first = min(first, c.batches[s].ends)
+		b := &c.batches[s]
+		first = min(first, b.ends.Add(w.rests(b.ends.Sub(b.started))))
 	}
 	return first
 }
@@ -129,7 +148,10 @@ func (c *Core) endsAt(w *worker) mono.Time {
 // An execution that is over its estimate is taken to need a tenth of it more.
 func (c *Core) left(w *worker) time.Duration {
 	if len(w.running) < w.Concurrency {
-		return 0
+		if w.pace == 1 {
+			return 0
+		}
+		return max(0, w.rested().Sub(c.now))
 	}
 	least := time.Duration(1<<63 - 1)
 	for _, s := range w.running {
@@ -138,13 +160,15 @@ func (c *Core) left(w *worker) time.Duration {
 		if d <= 0 {
 			d = b.ends.Sub(b.started)/10 + 1
 		}
-		least = min(least, d)
+		least = min(least, d+w.rests(b.ends.Sub(b.started)))
 	}
 	return least
 }
 
-func (m *model) group(t pool.TypeID) *group {
-	i := m.byType[t]
+func (m *model) groupOf(w *worker) *group { return m.group(w.class) }
+
+func (m *model) group(class int32) *group {
+	i := m.byClass[class]
 	if i < 0 {
 		panic("BUG: a worker's type does not serve its model")
 	}

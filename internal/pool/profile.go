@@ -42,6 +42,7 @@ type Profile struct {
 	whole curve    // of a run of all rows to the end
 	mixed *mixed   // what rows that stop early make of it; nil: none do. See exits.go
 	like  *Profile // what serves until something is known; see prior.go
+	of    *derated // of a slower worker of the type; nil: of the type. See derated.go
 }
 
 // Point is one measured batch size.
@@ -159,6 +160,9 @@ func (p *Profile) Clone() *Profile {
 	}
 	if p.like != nil {
 		c.like = p.like.Clone()
+	}
+	if p.of != nil {
+		c.of = p.of.clone()
 	}
 	return &c
 }
