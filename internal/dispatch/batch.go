@@ -35,7 +35,8 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 	g.tried = c.now
 	g.batch += (float64(b.items) - g.batch) / batchSpan
 	p := g.profile
-	b.ends = c.now.Add(p.Mean(b.items))
+	took := p.Mean(b.items)
+	b.ends = c.now.Add(took + wk.rests(took))
 	hang := c.now.Add(p.Bound(b.items, mod.Quantile) + c.cfg.Hang)
 	c.timers.set(hang, batchTimer, bslot)
 	wk.running = append(wk.running, bslot)
@@ -81,7 +82,10 @@ func (c *Core) end(id BatchID) *batch {
 	}
 	w := &c.workers[b.worker]
 	c.models[b.model].groupOf(w).flying--
-	w.ended, w.took = c.now, c.now.Sub(b.started)
+	if w.paced {
+		w.vital.ended, w.vital.took = c.now, c.now.Sub(b.started)
+		w.rested = c.now.Add(w.rests(w.vital.took))
+	}
 	for i, s := range w.running {
 		if s == slot {
 			w.running = append(w.running[:i], w.running[i+1:]...)

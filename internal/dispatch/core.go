@@ -79,13 +79,12 @@ type worker struct {
 	pool.Worker
 	running  []uint32 // batch slots
 	free     bool     // up, breaker closed, a slot left
+	out      bool     // its health keeps it from new work
+	paced    bool     // it comes back, with a share of its time
 	timer    int32
-	health   Health
 	class    int32
-	out      bool      // its health keeps it from new work
-	pace     float64   // the share of its time that it works; 1 as a rule
-	ended    mono.Time // its last batch
-	took     time.Duration
+	rested   mono.Time // when it has held still for long enough
+	vital    *vital
 	finished uint64
 	failures uint64
 }
@@ -130,7 +129,7 @@ type batch struct {
 	items    int
 	wanted   int // members whose clients still wait
 	started  mono.Time
-	ends     mono.Time // predicted
+	ends     mono.Time // predicted, with the rest of a worker that comes back
 	members  []uint32  // slots; gone marks those that left
 	requests []RequestID
 	rows     []Rows
@@ -160,7 +159,7 @@ func New(cfg Config) (*Core, error) {
 	for i := range cfg.Workers {
 		w := cfg.Workers[i]
 		w.Serves = append([]pool.Serve(nil), w.Serves...)
-		c.workers = append(c.workers, worker{Worker: w, timer: -1, health: Healthy, class: int32(w.Type), pace: 1})
+		c.workers = append(c.workers, worker{Worker: w, timer: -1, class: int32(w.Type), vital: &vital{health: Healthy}})
 		c.classes[w.Type].workers++
 	}
 	for i := range c.workers {

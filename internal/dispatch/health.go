@@ -49,6 +49,14 @@ func (h Health) held() Health {
 	return h
 }
 
+// vital is what is known of a worker's health, kept apart from what every step
+// reads.
+type vital struct {
+	health Health
+	ended  mono.Time // the last batch that it ran while it came back
+	took   time.Duration
+}
+
 // class is workers of one instance type that count as equally slow and
 // uncertain. The first ones, one for each type, are those that are neither.
 type class struct {
@@ -60,11 +68,11 @@ type class struct {
 // setHealth notes how far a worker can be relied on.
 func (c *Core) setHealth(id pool.WorkerID, h Health) {
 	w := &c.workers[id]
-	if h = h.held(); h == w.health {
+	if h = h.held(); h == w.vital.health {
 		return
 	}
-	was := w.health
-	w.health = h
+	was := w.vital.health
+	w.vital.health = h
 	if h.Slowdown != was.Slowdown || h.Uncertainty != was.Uncertainty {
 		c.reclass(id, c.classOf(w.Type, h))
 		for _, s := range w.running {
@@ -168,20 +176,17 @@ func (g *group) take(id pool.WorkerID) {
 func (c *Core) resettle() {
 	for i := range c.workers {
 		w := &c.workers[i]
-		w.out, w.pace = !w.health.Takes, w.health.Ramp
-		if w.out {
-			w.pace = 1
-		}
+		h := &w.vital.health
+		w.out, w.paced, w.rested = !h.Takes, h.Takes && h.Ramp != 1, 0
 	}
 	for i := range c.models {
-		c.keep(pool.ModelID(i), func(w *worker) bool { return !w.out && w.pace == 1 }, func(w *worker) {
-			if !w.out {
-				w.pace = 1
-			}
-		})
+		c.keep(pool.ModelID(i), func(w *worker) bool { return !w.out && !w.paced }, func(w *worker) { w.paced = false })
 		c.keep(pool.ModelID(i), func(w *worker) bool { return !w.out }, func(w *worker) { w.out = false })
 	}
 	for i := range c.workers {
+		if w := &c.workers[i]; w.paced {
+			w.rested = w.vital.ended.Add(w.rests(w.vital.took))
+		}
 		c.refresh(pool.WorkerID(i))
 	}
 	c.recount()
@@ -205,7 +210,7 @@ func (c *Core) keep(m pool.ModelID, well func(*worker) bool, needed func(*worker
 // ill reports whether any worker's health is anything but good.
 func (c *Core) ill() bool {
 	for i := range c.workers {
-		if h := &c.workers[i].health; !h.Takes || h.Ramp != 1 {
+		if h := &c.workers[i].vital.health; !h.Takes || h.Ramp != 1 {
 			return true
 		}
 	}
@@ -236,14 +241,20 @@ func (w *worker) Allows(now mono.Time) bool { return w.up() && w.Breaker.Allow(n
 // rests is how long a worker that comes back holds still after a batch that took
 // so long.
 func (w *worker) rests(took time.Duration) time.Duration {
-	if w.pace == 1 {
+	if !w.paced {
 		return 0
 	}
-	return time.Duration(float64(took)*(1/w.pace)) - took
+	return time.Duration(float64(took)/w.vital.health.Ramp) - took
 }
 
-// rested is when the worker has held still for long enough after its last batch.
-func (w *worker) rested() mono.Time { return w.ended.Add(w.rests(w.took)) }
+// slots is how many batches the worker runs at once, in the mean.
+func (w *worker) slots() float64 {
+	n := float64(w.Concurrency)
+	if w.paced {
+		n *= w.vital.health.Ramp
+	}
+	return n
+}
 
 // Expected says which worker runs a batch and how long it should take by its
 // type's profile, were the worker as the others, as its rows ran; 0 where nothing
@@ -261,7 +272,7 @@ func (c *Core) learn(b *batch, w *worker, stages []Stage) {
 	m := &c.models[b.model]
 	p := m.groups[m.byClass[w.Type]].profile
 	took := c.now.Sub(b.started)
-	switch slow := w.health.Slowdown; {
+	switch slow := w.vital.health.Slowdown; {
 	case slow == 1:
 		p.ObserveStages(b.items, took, stages, &m.mix)
 	case !p.Settled():

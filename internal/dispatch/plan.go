@@ -95,10 +95,9 @@ func (p *plan) begin(t *Turn) {
 			l := lane{worker: pool.WorkerID(i), class: w.class, first: -1, last: -1, end: t.c.now}
 			switch {
 			case k < len(w.running):
-				b := &t.c.batches[w.running[k]]
-				l.end = t.c.expected(b).Add(w.rests(b.ends.Sub(b.started)))
-			case w.pace != 1 && w.rested() > t.c.now:
-				l.end = w.rested()
+				l.end = t.c.expected(&t.c.batches[w.running[k]])
+			case w.rested > t.c.now:
+				l.end = w.rested
 			default:
 				l.free = true
 			}

@@ -29,8 +29,8 @@ func (c *Core) refresh(id pool.WorkerID) {
 		c.timers.removeAt(w.timer)
 	}
 	at := w.Breaker.NextChange(c.now)
-	if w.pace != 1 && w.rested() > c.now {
-		at = min(at, w.rested())
+	if w.rested > c.now {
+		at = min(at, w.rested)
 	}
 	if at != mono.Never {
 		c.timers.set(at, breakerTimer, uint32(id))
@@ -39,7 +39,7 @@ func (c *Core) refresh(id pool.WorkerID) {
 
 // idle reports whether the worker would take a batch now.
 func (c *Core) idle(w *worker) bool {
-	return w.Allows(c.now) && len(w.running) < w.Concurrency && (w.pace == 1 || w.rested() <= c.now)
+	return w.Allows(c.now) && len(w.running) < w.Concurrency && w.rested <= c.now
 }
 
 // recount derives every group's numbers from the workers.
@@ -134,12 +134,11 @@ func (w *worker) limit(m pool.ModelID) int {
 // started with; past or present when one is.
 func (c *Core) endsAt(w *worker) mono.Time {
 	if len(w.running) < w.Concurrency {
-		return max(c.now, w.rested())
+		return max(c.now, w.rested)
 	}
 	first := mono.Never
 	for _, s := range w.running {
-		b := &c.batches[s]
-		first = min(first, b.ends.Add(w.rests(b.ends.Sub(b.started))))
+		first = min(first, c.batches[s].ends)
 	}
 	return first
 }
@@ -148,10 +147,7 @@ func (c *Core) endsAt(w *worker) mono.Time {
 // An execution that is over its estimate is taken to need a tenth of it more.
 func (c *Core) left(w *worker) time.Duration {
 	if len(w.running) < w.Concurrency {
-		if w.pace == 1 {
-			return 0
-		}
-		return max(0, w.rested().Sub(c.now))
+		return max(0, w.rested.Sub(c.now))
 	}
 	least := time.Duration(1<<63 - 1)
 	for _, s := range w.running {
@@ -160,7 +156,7 @@ func (c *Core) left(w *worker) time.Duration {
 		if d <= 0 {
 			d = b.ends.Sub(b.started)/10 + 1
 		}
-		least = min(least, d+w.rests(b.ends.Sub(b.started)))
+		least = min(least, d)
 	}
 	return least
 }
