@@ -33,8 +33,9 @@ var allowed = map[string][]string{
 	"internal/match":               {},
 	"internal/workload":            {"internal/mono"},
 	"internal/dispatch":            {"internal/fluid", "internal/match", "internal/mono", "internal/pool"},
+	"internal/triage":              {"internal/dispatch", "internal/gpu/device", "internal/gpu/health", "internal/mono", "internal/pool"},
 	"internal/planner":             {"internal/fluid", "internal/pool"},
-	"internal/sim":                 {"internal/dispatch", "internal/mono", "internal/planner", "internal/pool", "internal/workload"},
+	"internal/sim":                 {"internal/dispatch", "internal/gpu/device", "internal/gpu/health", "internal/mono", "internal/planner", "internal/pool", "internal/triage", "internal/workload"},
 	"internal/engine":              {"internal/oip"},
 	"internal/engine/ort":          {"internal/engine", "internal/oip"},
 	"internal/earlyexit":           {},
@@ -71,7 +72,7 @@ var allowed = map[string][]string{
 var pure = []string{
 	"internal/mono", "internal/oip", "internal/pool", "internal/fluid", "internal/match", "internal/planner",
 	"internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/exitstream", "internal/workload", "internal/sim",
-	"internal/gpu/device", "internal/gpu/health",
+	"internal/gpu/device", "internal/gpu/health", "internal/triage",
 }
 
 // impure are imports that a pure package may not have.
