@@ -51,7 +51,7 @@ var allowed = map[string][]string{
 	"internal/gpu/host":            {"internal/gpu/device"},
 	"internal/gpu/nvml":            {"internal/gpu/device"},
 	"internal/gpu/remote":          {"internal/gpu/device"},
-	"internal/live":                {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/mono", "internal/oip", "internal/pool"},
+	"internal/live":                {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/gpu/device", "internal/gpu/health", "internal/mono", "internal/oip", "internal/pool", "internal/triage"},
 	"internal/router":              {"internal/backend", "internal/earlyexit", "internal/gate", "internal/live", "internal/oip", "internal/pool"},
 	"internal/config":              {"configs", "internal/earlyexit", "internal/exitstream", "internal/oip", "internal/pool", "internal/workload"},
 	"internal/app": {

@@ -168,6 +168,7 @@ func (l *Loop) carry(ex *execution) {
 	} else if ex.staged != nil {
 		ev.Stages = ex.watch.stages()
 	}
+	l.clinic.batchLocked(&ev, ex.started) // health.go
 	for i, t := range ex.members {
 		if t == nil { // it has left
 			continue

@@ -20,7 +20,7 @@ type Watch struct {
 	// Read is what the worker's telemetry says at an instant; false: nothing. It is
 	// asked before every judgement. nil: there is no telemetry.
 	Read func(w pool.WorkerID, at mono.Time) (device.Sample, bool)
-	// Devices are what the workers run on, where known.
+	// Devices are what the workers run on of which telemetry is to come.
 	Devices map[pool.WorkerID]device.Device
 	// Told is given every change that is judged, with the judgement. nil: nobody.
 	Told func(at mono.Time, c triage.Change, j health.Judgement)
@@ -39,11 +39,12 @@ func newWatcher(w Watch, cfg *dispatch.Config) *watcher {
 	}
 	types := make([]string, len(cfg.Workers))
 	for i := range types {
-		types[i] = fmt.Sprint(cfg.Workers[i].Type)
+		types[i] = cfg.Types[cfg.Workers[i].Type].Name
 	}
 	o := &watcher{Watch: w, ward: triage.New(w.Health, types)}
 	for i := range cfg.Workers {
 		if d, ok := w.Devices[pool.WorkerID(i)]; ok {
+			o.ward.Expect(0, pool.WorkerID(i))
 			o.ward.Describe(pool.WorkerID(i), d)
 		}
 	}

@@ -72,6 +72,10 @@ func (w *Ward) Sample(now mono.Time, id pool.WorkerID, s device.Sample) {
 	p.sample, p.sampled, p.heard, p.news = s, now.Add(-s.Age), true, true
 }
 
+// Expect tells that telemetry of a worker is to come, from now on: that none does
+// counts as much as that it stops.
+func (w *Ward) Expect(now mono.Time, id pool.WorkerID) { w.patients[id].worker.Expect(now) }
+
 // Batch notes that a batch took what it took, where the type's profile expected
 // another time, the worker's slowdown left out.
 func (w *Ward) Batch(id pool.WorkerID, took, expected time.Duration) {
@@ -98,7 +102,10 @@ type Change struct {
 	Worker pool.WorkerID
 	Health dispatch.Health // for the core, where Told
 	Told   bool            // Health is another than before
-	Was    health.State
+	// What was judged before.
+	Was       health.State
+	WasStale  bool
+	WasAction health.Action
 }
 
 // Judge judges the workers of whom there is news, and appends what changed to
@@ -115,7 +122,7 @@ func (w *Ward) Judge(now mono.Time, dst []Change) []Change {
 		told := h != p.told
 		p.told = h
 		if told || was.State != p.judged.State || was.Stale != p.judged.Stale || was.Action != p.judged.Action {
-			dst = append(dst, Change{Worker: pool.WorkerID(i), Health: h, Told: told, Was: was.State})
+			dst = append(dst, Change{Worker: pool.WorkerID(i), Health: h, Told: told, Was: was.State, WasStale: was.Stale, WasAction: was.Action})
 		}
 	}
 	return dst
