@@ -125,6 +125,8 @@ func (s *Server) dispatch(ctx *fasthttp.RequestCtx, x *exchange) {
 		s.debugState(ctx)
 	case debugExits:
 		s.debugExits(ctx)
+	case debugPool:
+		s.debugPool(ctx)
 	}
 }
 

@@ -27,6 +27,7 @@ const (
 	prometheusMetrics
 	debugState
 	debugExits
+	debugPool
 )
 
 // methods says which methods an endpoint takes: the value of Allow.
@@ -52,6 +53,7 @@ var methods = [...]string{
 	prometheusMetrics: "GET, HEAD",
 	debugState:        "GET, HEAD",
 	debugExits:        "GET, HEAD",
+	debugPool:         "GET, HEAD",
 }
 
 // allows reports whether e takes a request of the given method.
@@ -73,7 +75,8 @@ type target struct {
 }
 
 // route takes a normalised path apart. What it accepts is Triton's set of
-// paths, plus infer_stream, /metrics, /debug/state and /debug/exits.
+// paths, plus infer_stream, /metrics, /debug/state, /debug/exits and
+// /debug/pool.
 func route(path []byte) target {
 	switch string(path) {
 	case "/v2", "/v2/":
@@ -94,6 +97,8 @@ func route(path []byte) target {
 		return target{endpoint: debugState}
 	case "/debug/exits":
 		return target{endpoint: debugExits}
+	case "/debug/pool":
+		return target{endpoint: debugPool}
 	}
 	if rest, ok := bytes.CutPrefix(path, []byte("/v2/models/")); ok {
 		return routeModel(rest)
