@@ -60,6 +60,7 @@ var allowed = map[string][]string{
 	},
 	"internal/fleet":     {"internal/engine", "internal/oip", "internal/sim"},
 	"internal/chart":     {},
+	"internal/promtest":  {},
 	"internal/profiler":  {"internal/backend", "internal/chart", "internal/load", "internal/oip", "internal/pool"},
 	"internal/load/page": {"internal/load"},
 	"internal/load":      {"internal/mono", "internal/oip", "internal/workload"},

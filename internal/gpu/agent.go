@@ -55,6 +55,9 @@ func NewAgent(opt AgentOptions) (*Agent, error) {
 	return a, nil
 }
 
+// Poll polls until ctx ends, for whoever serves by other means than Serve.
+func (a *Agent) Poll(ctx context.Context) { a.poller.Run(ctx) }
+
 // ServeHTTP answers one request.
 func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.routes.ServeHTTP(w, r) }
 

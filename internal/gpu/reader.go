@@ -28,7 +28,9 @@ type Reader struct {
 // a GPU, "cpu" for a host's processors, or empty for the only GPU, or the only
 // device, that there is. name says where it comes from.
 func NewReader(p *Poller, want, name string) *Reader {
-	return &Reader{poller: p, want: want, name: name}
+	r := &Reader{poller: p, want: want, name: name}
+	r.mu.err = errNone
+	return r
 }
 
 // String says where samples come from.
