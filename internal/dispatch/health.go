@@ -231,12 +231,9 @@ func (c *Core) hurry(w *worker) {
 	}
 }
 
-// up reports whether the worker is counted on.
-func (w *worker) up() bool { return w.State == pool.Up && !w.out }
-
 // Allows reports whether the worker may be given new work at now, as far as its
 // state, its health and its breaker go.
-func (w *worker) Allows(now mono.Time) bool { return w.up() && w.Breaker.Allow(now) }
+func (w *worker) Allows(now mono.Time) bool { return w.up && w.Breaker.Allow(now) }
 
 // rests is how long a worker that comes back holds still after a batch that took
 // so long.
@@ -247,13 +244,13 @@ func (w *worker) rests(took time.Duration) time.Duration {
 	return time.Duration(float64(took)/w.vital.health.Ramp) - took
 }
 
-// slots is how many batches the worker runs at once, in the mean.
-func (w *worker) slots() float64 {
-	n := float64(w.Concurrency)
+// derive brings what every step reads up to date with what it follows from.
+func (w *worker) derive() {
+	w.up = w.State == pool.Up && !w.out
+	w.slots = float64(w.Concurrency)
 	if w.paced {
-		n *= w.vital.health.Ramp
+		w.slots *= w.vital.health.Ramp
 	}
-	return n
 }
 
 // Expected says which worker runs a batch and how long it should take by its

@@ -82,7 +82,7 @@ func (p *plan) begin(t *Turn) {
 	for i := range t.c.workers {
 		w := &t.c.workers[i]
 		if !w.Allows(t.c.now) {
-			if w.up() {
+			if w.up {
 				p.shut = append(p.shut, pool.WorkerID(i))
 			}
 			continue

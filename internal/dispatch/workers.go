@@ -11,6 +11,7 @@ import (
 // would take a batch now, and when its breaker changes by itself.
 func (c *Core) refresh(id pool.WorkerID) {
 	w := &c.workers[id]
+	w.derive()
 	free := c.idle(w)
 	if free != w.free {
 		w.free = free
@@ -61,7 +62,7 @@ func (c *Core) recount() {
 				switch {
 				case w.State == pool.Starting:
 					m.coming++
-				case w.up():
+				case w.up:
 					g.up++
 					m.up++
 					g.maxItems = max(g.maxItems, limit)
