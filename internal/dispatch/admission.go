@@ -158,8 +158,9 @@ func (c *Core) drained(m *model, ahead float64, together int, rate, filled *floa
 					continue
 				}
 				if free := float64(c.left(w)); free <= t {
-					*rate += w.slots / cost
-					*filled += w.slots * free / cost
+					slots := w.slots()
+					*rate += slots / cost
+					*filled += slots * free / cost
 				}
 			}
 		}

@@ -99,7 +99,7 @@ func (c *Core) end(id BatchID) *batch {
 func (c *Core) finish(id BatchID, stages []Stage) {
 	b := c.end(id)
 	w := &c.workers[b.worker]
-	w.finished++
+	w.vital.finished++
 	w.Breaker.Success(c.now)
 	c.learn(b, w, stages)
 	for _, s := range b.members {
@@ -150,7 +150,7 @@ func (c *Core) fail(id BatchID, fault Fault) {
 	w := &c.workers[b.worker]
 	switch {
 	case fault == WorkerFault && !b.given:
-		w.failures++
+		w.vital.failures++
 		w.Breaker.Failure(c.now)
 	case fault == RequestFault:
 		w.Breaker.Success(c.now)
@@ -188,7 +188,7 @@ func (c *Core) hung(slot uint32) {
 	if b.given {
 		return
 	}
-	w.failures++
+	w.vital.failures++
 	w.Breaker.Failure(c.now)
 	c.abandon(b)
 	c.giveBack(b, WorkerFault)

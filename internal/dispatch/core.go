@@ -77,18 +77,15 @@ type group struct {
 
 type worker struct {
 	pool.Worker
-	running  []uint32 // batch slots
-	free     bool     // up, breaker closed, a slot left
-	up       bool     // its state and its health let it work
-	out      bool     // its health keeps it from new work
-	paced    bool     // it comes back, with a share of its time
-	timer    int32
-	class    int32
-	rested   mono.Time // when it has held still for long enough
-	slots    float64   // how many batches it runs at once, in the mean
-	vital    *vital
-	finished uint64
-	failures uint64
+	running []uint32 // batch slots
+	free    bool     // up, breaker closed, a slot left
+	up      bool     // its state and its health let it work
+	out     bool     // its health keeps it from new work
+	paced   bool     // it comes back, with a share of its time
+	timer   int32
+	class   int32
+	rested  mono.Time // when it has held still for long enough
+	vital   *vital
 }
 
 type requestState uint8

@@ -173,7 +173,7 @@ func (a *account) step(ev Event) {
 	}
 	var failures []uint64 // by worker
 	for i := range a.c.workers {
-		failures = append(failures, a.c.workers[i].failures)
+		failures = append(failures, a.c.workers[i].vital.failures)
 	}
 	a.actions = a.c.Step(ev, a.actions[:0])
 	a.c.check()
@@ -191,7 +191,7 @@ func (a *account) step(ev Event) {
 			if i < 0 || a.running[i].stopped {
 				a.t.Fatalf("%v: not running, or stopped twice", act)
 			}
-			if slices.Contains(a.running[i].left, true) && ev.Kind != WorkerState && a.c.workers[act.Worker].failures == failures[act.Worker] {
+			if slices.Contains(a.running[i].left, true) && ev.Kind != WorkerState && a.c.workers[act.Worker].vital.failures == failures[act.Worker] {
 				a.t.Fatalf("%v: %v does not hang, and answers that left it early are to be audited", ev, act)
 			}
 			a.running[i].stopped = true

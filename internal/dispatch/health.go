@@ -49,12 +49,14 @@ func (h Health) held() Health {
 	return h
 }
 
-// vital is what is known of a worker's health, kept apart from what every step
-// reads.
+// vital is what is known of a worker's health, and what it has done, kept apart
+// from what every step reads.
 type vital struct {
-	health Health
-	ended  mono.Time // the last batch that it ran while it came back
-	took   time.Duration
+	health   Health
+	ended    mono.Time // the last batch that it ran while it came back
+	took     time.Duration
+	finished uint64 // executions
+	failures uint64
 }
 
 // class is workers of one instance type that count as equally slow and
@@ -244,13 +246,13 @@ func (w *worker) rests(took time.Duration) time.Duration {
 	return time.Duration(float64(took)/w.vital.health.Ramp) - took
 }
 
-// derive brings what every step reads up to date with what it follows from.
-func (w *worker) derive() {
-	w.up = w.State == pool.Up && !w.out
-	w.slots = float64(w.Concurrency)
+// slots is how many batches the worker runs at once, in the mean.
+func (w *worker) slots() float64 {
+	n := float64(w.Concurrency)
 	if w.paced {
-		w.slots *= w.vital.health.Ramp
+		n *= w.vital.health.Ramp
 	}
+	return n
 }
 
 // Expected says which worker runs a batch and how long it should take by its

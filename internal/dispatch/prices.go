@@ -50,7 +50,7 @@ func (p *prices) refresh(c *Core, o *PricedOptions) {
 	}
 	for i := range c.workers {
 		if w := &c.workers[i]; w.up { // breakers open and close too often for prices
-			p.problem.Capacity[w.class] += w.slots
+			p.problem.Capacity[w.class] += w.slots()
 		}
 	}
 	p.problem.Share, p.problem.Cost = p.problem.Share[:0], p.problem.Cost[:0]

@@ -40,7 +40,7 @@ func (c *Core) Worker(id pool.WorkerID) WorkerReport {
 	w := &c.workers[id]
 	r := WorkerReport{
 		State: w.State, Breaker: w.Breaker.State(c.now), Batches: len(w.running),
-		Left: c.left(w), Finished: w.finished, Failures: w.failures,
+		Left: c.left(w), Finished: w.vital.finished, Failures: w.vital.failures,
 	}
 	for _, s := range w.running {
 		r.Items += c.batches[s].items

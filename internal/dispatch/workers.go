@@ -11,7 +11,7 @@ import (
 // would take a batch now, and when its breaker changes by itself.
 func (c *Core) refresh(id pool.WorkerID) {
 	w := &c.workers[id]
-	w.derive()
+	w.up = w.State == pool.Up && !w.out
 	free := c.idle(w)
 	if free != w.free {
 		w.free = free
