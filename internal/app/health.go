@@ -74,7 +74,9 @@ func (t *telemetry) add(w *config.Worker) error {
 		t.pollers[opt] = p
 		t.order = append(t.order, p)
 	}
-	t.readers = append(t.readers, gpu.NewReader(p, want, name))
+	r := gpu.NewReader(p, want, name)
+	r.Standing = h.Metrics != ""
+	t.readers = append(t.readers, r)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -14,13 +15,19 @@ type Reader struct {
 	poller *Poller
 	want   string // see NewReader
 	name   string
-	mu     struct {
+	// Standing is that the source names the last XID for good, as exporters do: one
+	// that is there at the first look may be long over, and is passed over. Set it
+	// before the first call.
+	Standing bool
+	mu       struct {
 		sync.Mutex
 		reads  int // of the poller when it was asked last
 		device device.Device
 		sample device.Sample
 		at     time.Time // when sample was made
 		err    error
+		begun  bool   // a sample was read
+		old    uint64 // Seq of the last XID that is passed over
 	}
 }
 
@@ -66,6 +73,11 @@ func (r *Reader) take() bool {
 		r.mu.err = fmt.Errorf("there is no sample of %.60s, or but old ones", d.ID)
 		return false
 	}
+	if n := len(s.XIDs); r.Standing && !r.mu.begun && n > 0 {
+		r.mu.old = s.XIDs[n-1].Seq
+	}
+	r.mu.begun = true
+	s.XIDs = slices.DeleteFunc(slices.Clone(s.XIDs), func(x device.XID) bool { return x.Seq <= r.mu.old })
 	r.mu.device, r.mu.sample, r.mu.at = d, s, time.Now().Add(-s.Age)
 	return true
 }

@@ -61,3 +61,24 @@ func TestReader(t *testing.T) {
 		}
 	})
 }
+
+// The XID that an exporter's first page names is passed over, and a later one is
+// not; of other sources both count.
+func TestStandingXID(t *testing.T) {
+	for _, standing := range []bool{true, false} {
+		src := &script{page: pool()}
+		p := &Poller{Source: src}
+		r := NewReader(p, "GPU-a", "test")
+		r.Standing = standing
+		for i, want := range []int{1, 1, 2} {
+			src.page.Samples[0].XIDs = []device.XID{{Seq: 1, Code: 13}, {Seq: 2, Code: 79}}[:1+i/2]
+			p.Poll(t.Context())
+			if _, s, _, err := r.Latest(); err != nil || !standing && len(s.XIDs) != want || standing && len(s.XIDs) != want-1 {
+				t.Errorf("standing %v, look %d: %v, %v", standing, i, s.XIDs, err)
+			}
+		}
+		if len(src.page.Samples[0].XIDs) != 2 {
+			t.Error("the source's page was changed")
+		}
+	}
+}

@@ -33,8 +33,12 @@ type Telemetry interface {
 }
 
 // defaultEvery is how often workers are judged: often enough to find a straggler
-// among its next few batches, and a thousandth of a processor for ten workers.
+// among its next few batches, and 40 µs a second for ten workers.
 const defaultEvery = 100 * time.Millisecond
+
+// mostShare is the inverse of the share of a processor that judging may take:
+// workers of one type are compared with each other, a thousand of them in 25 ms.
+const mostShare = 20
 
 // clinic judges the workers in the background. What batches took is left with it
 // under the loop's lock, and costs an entry of a slice there.
@@ -117,14 +121,16 @@ func (c *clinic) run() {
 	if c == nil {
 		return
 	}
-	tick := time.NewTicker(c.cfg.Every)
-	defer tick.Stop()
+	timer := time.NewTimer(c.cfg.Every)
+	defer timer.Stop()
 	for {
 		select {
 		case <-c.loop.ctx.Done():
 			return
-		case <-tick.C:
+		case <-timer.C:
+			began := time.Now()
 			c.look()
+			timer.Reset(max(c.cfg.Every, mostShare*time.Since(began)))
 		}
 	}
 }

@@ -2,6 +2,8 @@ package triage
 
 import (
 	"math"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -122,5 +124,30 @@ func TestSteps(t *testing.T) {
 	p.judged = health.Judgement{State: health.Gone, Slowdown: 1, Uncertainty: 1}
 	if p.health().Takes {
 		t.Error("one that is gone takes work")
+	}
+}
+
+// BenchmarkJudge is one look at so many workers of one type of which each has had
+// a batch since the last.
+func BenchmarkJudge(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			w := New(health.Config{}, slices.Repeat([]string{"t4"}, n))
+			round := func(i int) {
+				for k := range pool.WorkerID(n) {
+					w.Batch(k, time.Duration(10+(i+int(k))%3)*time.Millisecond, 11*time.Millisecond)
+				}
+			}
+			for i := range 100 {
+				round(i)
+			}
+			var changes []Change
+			now := mono.Time(0)
+			for i := 0; b.Loop(); i++ {
+				round(i)
+				now += second / 10
+				changes = w.Judge(now, changes[:0])
+			}
+		})
 	}
 }
