@@ -27,6 +27,7 @@ type Config struct {
 	Learned       Learned        `yaml:"learned"`
 	Workers       []Worker       `yaml:"workers"`
 	Breaker       Breaker        `yaml:"breaker"`
+	Health        Health         `yaml:"health"`
 	Plan          Plan           `yaml:"plan"`
 
 	// Rows are the measured latencies that Profiles hold; Load reads them.
@@ -124,6 +125,7 @@ type Worker struct {
 	Embedded    *Embedded `yaml:"embedded"`
 	Remote      *Remote   `yaml:"remote"`
 	Emulated    *Emulated `yaml:"emulated"`
+	Hardware    *Hardware `yaml:"hardware"` // nil = this host's processors for an embedded one, else unknown
 }
 
 // Embedded runs models in the router's process.
@@ -184,6 +186,7 @@ func (c *Config) setDefaults() {
 	c.Limits.setDefaults()
 	c.Learned.setDefaults()
 	c.Breaker.setDefaults()
+	c.Health.setDefaults()
 	c.Plan.setDefaults()
 }
 

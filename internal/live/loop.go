@@ -29,6 +29,8 @@ type Config struct {
 	// Gates decide, by model, who is answered early; nil, and past the end of a
 	// short slice: nobody.
 	Gates []*gate.Gate
+	// Health says how workers are judged; nil: they are not.
+	Health *HealthConfig
 }
 
 // Loop owns a dispatch core. All methods may be called from several goroutines
@@ -42,6 +44,8 @@ type Loop struct {
 	done     sync.WaitGroup         // probers and executions
 	stop     context.CancelFunc     // ends the probers
 	ctx      context.Context
+
+	clinic *clinic // health.go; nil: nobody judges
 
 	tickets, executions sync.Pool // of idle ones: *ticket, *execution
 
@@ -82,6 +86,7 @@ func New(cfg Config) (*Loop, error) {
 	l.mu.timer = time.AfterFunc(time.Hour, l.tick)
 	l.mu.timer.Stop()
 	l.mu.idle = make(chan struct{})
+	l.clinic = newClinic(l, cfg.Health)
 	return l, nil
 }
 

@@ -145,6 +145,8 @@ func (s *Server) dispatch(ctx *fasthttp.RequestCtx, x *exchange) {
 		s.debugExits(ctx)
 	case debugProfiles:
 		s.debugProfiles(ctx)
+	case debugPool:
+		s.debugPool(ctx)
 	}
 }
 
