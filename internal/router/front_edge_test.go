@@ -2,9 +2,11 @@ package router
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +44,42 @@ func TestFrontReadsOn(t *testing.T) {
 			answers(t, fmt.Sprintf("%d requests of %d bytes", n, len(request)), bufio.NewReader(conn), n)
 			_ = conn.Close()
 		}
+	}
+}
+
+// TestFrontFinishesWhatItHandsOver: a request for the HTTP library that is not whole when the
+// server is shut down is answered, too.
+func TestFrontFinishesWhatItHandsOver(t *testing.T) {
+	if !onReactors {
+		t.Skip("no reactors in this round")
+	}
+	f := newFixture(t, nil)
+	get := "GET /v2/health/live HTTP/1.1\r\nHost: h\r\n\r\n"
+	conn := f.dial()
+	send(t, conn, get)
+	r := bufio.NewReader(conn)
+	answers(t, "before", r, 1)
+	send(t, conn, get[:20])
+	whole := post(validInfer)
+	plain := f.dial()
+	send(t, plain, whole[:len(whole)-5])
+	for f.server.open.Load() < 2 {
+		runtime.Gosched()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- f.server.Shutdown(ctx) }()
+	if err := <-f.served; err != nil { // nothing is accepted any more
+		t.Fatal(err)
+	}
+	send(t, conn, get[20:])
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+	answers(t, "within the shutdown", r, 1)
+	send(t, plain, whole[len(whole)-5:])
+	answers(t, "within the shutdown", bufio.NewReader(plain), 1)
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 
