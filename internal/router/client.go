@@ -224,7 +224,11 @@ func (c *client) next(t *talk) {
 	}
 	rest := t.rest()
 	c.heard = true
-	c.wait(c.front.server.cfg.IdleTimeout)
+	if rest {
+		c.wait(c.front.server.cfg.ReadTimeout) // it has begun
+	} else {
+		c.wait(c.front.server.cfg.IdleTimeout)
+	}
 	c.mu.Lock()
 	again := c.mu.missed || rest
 	if !rest {

@@ -94,3 +94,17 @@ func TestFrontBodyOfGet(t *testing.T) {
 		t.Errorf("%d answers to one request, %v: %s", n, err, all)
 	}
 }
+
+// TestFrontTimesWhatHasBegun: a request of which the beginning came before the last was
+// answered has no longer than another.
+func TestFrontTimesWhatHasBegun(t *testing.T) {
+	f := newFixture(t, func(cfg *Config) { cfg.ReadTimeout, cfg.IdleTimeout = 100e6, time.Minute })
+	conn := f.dial()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	send(t, conn, post(validInfer)+post(validInfer)[:50])
+	r := bufio.NewReader(conn)
+	answers(t, "the first", r, 1)
+	if res, err := http.ReadResponse(r, nil); err != nil || res.StatusCode != 408 {
+		t.Errorf("half of the second: %v, %v; want 408", res, err)
+	}
+}
