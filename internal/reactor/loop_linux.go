@@ -118,10 +118,11 @@ func (l *Loop) round() bool {
 				s.handler.Ready(eventOf(ev.Events))
 			}
 		}
-		if l.due.Swap(false) {
+		closed := l.runTasks()
+		if l.due.Swap(false) { // after the wake-up was taken back that may have been for it
 			l.tickAll()
 		}
-		if l.runTasks() {
+		if closed {
 			return true
 		}
 		if int(n) < len(l.events) && len(l.later) == 0 {
