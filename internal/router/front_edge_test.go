@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"motley/internal/live"
 )
 
 // answers reads n answers, and fails where they do not come.
@@ -106,5 +108,20 @@ func TestFrontTimesWhatHasBegun(t *testing.T) {
 	answers(t, "the first", r, 1)
 	if res, err := http.ReadResponse(r, nil); err != nil || res.StatusCode != 408 {
 		t.Errorf("half of the second: %v, %v; want 408", res, err)
+	}
+}
+
+// TestFrontDate: an answer's date is that of the answer, not of the request.
+func TestFrontDate(t *testing.T) {
+	f := newFixture(t, nil)
+	var at time.Time
+	f.loop.set(func(r *live.Request) error {
+		<-time.After(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) // the next second
+		at = time.Now().Truncate(time.Second)
+		return answerWith(jsonAnswer, -1)(r)
+	})
+	// The HTTP library's own is up to a second old.
+	if got, err := http.ParseTime(f.raw(post(validInfer)).header.Get("Date")); err != nil || onReactors && got.Before(at) {
+		t.Errorf("Date %v, %v; the answer is of %v", got, err, at)
 	}
 }
