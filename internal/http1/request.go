@@ -66,9 +66,11 @@ func (r *Request) Parse(b []byte) {
 			}
 		case 10:
 			if is(name, "connection") {
-				if r.Close = is(value, "close"); !r.Close && !is(value, "keep-alive") {
+				last := is(value, "close")
+				if !last && !is(value, "keep-alive") {
 					return
 				}
+				r.Close = r.Close || last
 			}
 		case 14:
 			if is(name, "content-length") {

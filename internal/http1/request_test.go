@@ -21,6 +21,7 @@ func TestRequest(t *testing.T) {
 		{"head", "HEAD /v2?x=y HTTP/1.1\r\nhOST:h\r\n\r\n", "/v2?x=y 0"},
 		{"close", post + "Connection: Close\r\nContent-Length:0\r\n\r\n", "POST /v2/models/m/infer 0 close"},
 		{"keep", post + "Connection: keep-alive\r\nContent-Length: 0\r\n\r\n", "POST /v2/models/m/infer 0"},
+		{"close, whatever follows", post + "Connection: close\r\nConnection: keep-alive\r\nContent-Length:0\r\n\r\n", "POST /v2/models/m/infer 0 close"},
 		{"encoded", post + "Content-Encoding: gzip\r\nContent-Length: 0\r\n\r\n", "POST /v2/models/m/infer 0 encoded"},
 		{"any other header", post + "X: \t a:b \"c\" \xc3\xa4\t\r\nContent-Length: 7 \r\n\r\n", "POST /v2/models/m/infer 7"},
 

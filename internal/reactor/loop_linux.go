@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -100,7 +101,7 @@ func New() (*Loop, error) {
 // within a round begins the next at once.
 func (l *Loop) round() bool {
 	for {
-		n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epfd), ptr(l.events), uintptr(len(l.events)), 0, 0, 0)
+		n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(unsafe.SliceData(l.events))), uintptr(len(l.events)), 0, 0, 0)
 		if e == unix.EINTR {
 			continue
 		}
@@ -117,10 +118,11 @@ func (l *Loop) round() bool {
 				s.handler.Ready(eventOf(ev.Events))
 			}
 		}
-		if l.due.Swap(false) {
+		closed := l.runTasks()
+		if l.due.Swap(false) { // after the wake-up was taken back that may have been for it
 			l.tickAll()
 		}
-		if l.runTasks() {
+		if closed {
 			return true
 		}
 		if int(n) < len(l.events) && len(l.later) == 0 {

@@ -15,14 +15,12 @@ import (
 // or no room to write.
 var ErrWouldBlock = errors.New("the socket would block")
 
-func ptr[T any](s []T) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceData(s))) }
-
 // Read reads what there is, without waiting: io.EOF at the peer's end. A read of
 // fewer bytes than b takes has emptied the socket.
 func Read(fd int, b []byte) (int, error) {
 	for {
 		// Not a call that may block, so the scheduler need not know of it.
-		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), ptr(b), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
+		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
 		switch e {
 		case 0:
 			if n == 0 && len(b) > 0 {
@@ -45,7 +43,7 @@ func Write(fd int, a, b []byte) (int, error) {
 		var n uintptr
 		var e syscall.Errno
 		if len(b) == 0 {
-			n, _, e = syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), ptr(a), uintptr(len(a)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+			n, _, e = syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(a))), uintptr(len(a)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 		} else {
 			n, e = sendTwo(fd, a, b)
 		}

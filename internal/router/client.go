@@ -37,7 +37,7 @@ type client struct {
 	mu struct {
 		sync.Mutex
 		state  clientState
-		missed bool // something came while nobody was to read it
+		missed bool // there may be something to read, of which there is no more news
 	}
 	asked dispatch.RequestID // what the loop was asked for last; the reactor's goroutine's
 	leave func()             // in place of that, where the model has a way of its own
@@ -61,6 +61,7 @@ func (c *client) Run() {
 		c.read() // what came before it was watched may be no news
 	case reading:
 		if c.talk == nil || c.step() {
+			c.miss(false) // what is there is read
 			c.read()
 		}
 	case writing:
@@ -79,6 +80,12 @@ func (c *client) now() clientState {
 func (c *client) set(s clientState) {
 	c.mu.Lock()
 	c.mu.state = s
+	c.mu.Unlock()
+}
+
+func (c *client) miss(yes bool) {
+	c.mu.Lock()
+	c.mu.missed = yes
 	c.mu.Unlock()
 }
 
@@ -150,12 +157,14 @@ func (c *client) read() {
 			c.wait(c.front.server.cfg.ReadTimeout)
 		}
 		t.in = t.in[:len(t.in)+n]
-		if !c.step() {
+		more := n == len(room) || c.ended // bytes, or the end
+		if more {
+			c.miss(true) // before another goroutine may answer
+		}
+		if !c.step() || !more {
 			return
 		}
-		if n < len(room) && !c.ended {
-			return
-		}
+		c.miss(false)
 	}
 }
 
@@ -189,10 +198,7 @@ func (c *client) step() bool {
 		return true
 	case t.begins():
 		c.wait(0)
-		c.mu.Lock()
-		c.mu.state = busy
-		c.mu.missed = c.mu.missed || c.ended // its end is still to be read, and there is no more news of it
-		c.mu.Unlock()
+		c.set(busy)
 		t.begin(c)
 	default:
 		c.handOver(true)
@@ -218,10 +224,13 @@ func (c *client) next(t *talk) {
 	}
 	rest := t.rest()
 	c.heard = true
-	c.wait(c.front.server.cfg.IdleTimeout)
+	if rest {
+		c.wait(c.front.server.cfg.ReadTimeout) // it has begun
+	} else {
+		c.wait(c.front.server.cfg.IdleTimeout)
+	}
 	c.mu.Lock()
 	again := c.mu.missed || rest
-	c.mu.missed = false
 	if !rest {
 		c.talk = nil
 	}

@@ -21,14 +21,14 @@ type front struct {
 	server *Server
 	ln     *net.TCPListener
 	handed chan net.Conn
-	ended  chan struct{} // closed when nothing is handed over any more
+	ended  chan struct{} // closed when the library is to accept nothing any more
 	once   sync.Once
 	talks  sync.Pool // of *talk
 	begin  atomic.Pointer[beginning]
 }
 
 func newFront(s *Server, ln *net.TCPListener) *front {
-	f := &front{server: s, ln: ln, handed: make(chan net.Conn, 64), ended: make(chan struct{})}
+	f := &front{server: s, ln: ln, handed: make(chan net.Conn), ended: make(chan struct{})}
 	f.talks.New = func() any { return newTalk(f) }
 	return f
 }
@@ -75,7 +75,7 @@ func (f *front) Accept() (net.Conn, error) {
 	}
 }
 
-// Close implements net.Listener: nothing is handed over any more.
+// Close implements net.Listener: the library accepts nothing any more.
 func (f *front) Close() error {
 	f.once.Do(func() { close(f.ended) })
 	return nil
@@ -84,7 +84,8 @@ func (f *front) Close() error {
 // Addr implements net.Listener.
 func (f *front) Addr() net.Addr { return f.ln.Addr() }
 
-// hand hands a connection over; it must not wait.
+// hand hands a connection over; it must not wait. Where the library accepts no more,
+// which is while the server shuts down, it is served all the same.
 func (f *front) hand(nc net.Conn) {
 	select {
 	case f.handed <- nc:
@@ -95,7 +96,7 @@ func (f *front) hand(nc net.Conn) {
 		select {
 		case f.handed <- nc:
 		case <-f.ended:
-			_ = nc.Close()
+			_ = f.server.fast.ServeConn(nc) // it logs its errors, and closes nc
 		}
 	}()
 }

@@ -47,6 +47,7 @@ type relay struct {
 	left   int
 	wrote  atomic.Bool
 	back   atomic.Bool // it is not to be closed
+	closed atomic.Bool
 }
 
 // Read implements net.Conn. Behind the one request, and its answer, is the end.
@@ -79,23 +80,20 @@ func (r *relay) Write(p []byte) (int, error) {
 	return r.Conn.Write(p)
 }
 
-// Close implements net.Conn.
+// Close implements net.Conn. Only the first call counts: the library may close what it
+// has given back when it shuts down.
 func (r *relay) Close() error {
 	c := r.client
-	if !r.back.Load() {
+	switch {
+	case r.closed.Swap(true):
+	case r.back.Load():
+		c.wait(c.front.server.cfg.IdleTimeout)
+		c.heard = true
+		c.set(reading)
+		c.loop.Post(c)
+	default:
 		c.finish()
 		return c.nc.Close() // who reads it returns
-	}
-	c.mu.Lock()
-	over := c.mu.state != away
-	if !over {
-		c.heard = true
-		c.mu.state = reading
-	}
-	c.mu.Unlock()
-	if !over {
-		c.wait(c.front.server.cfg.IdleTimeout)
-		c.loop.Post(c)
 	}
 	return nil
 }

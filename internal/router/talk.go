@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -154,7 +155,7 @@ func (t *talk) finish() {
 	t.x = nil
 	t.out = t.out[:0]
 	if len(x.lines) > 0 { // an answer of a worker, all of whose headers are there
-		t.out = append(append(t.out, t.front.status(x.start)...), x.lines...)
+		t.out = append(append(t.out, t.front.status(time.Now())...), x.lines...)
 	}
 	t.front.server.finish(&t.ctx, x)
 	t.send()
