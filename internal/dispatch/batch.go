@@ -36,7 +36,7 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 	g.batch += (float64(b.items) - g.batch) / batchSpan
 	p := g.profile
 	b.ends = c.now.Add(p.Mean(b.items))
-	hang := c.now.Add(p.Bound(b.items, mod.Quantile) + c.cfg.Hang)
+	hang := c.now.Add(p.Bound(b.items, mod.judged) + c.cfg.Hang)
 	c.timers.set(hang, batchTimer, bslot)
 	wk.running = append(wk.running, bslot)
 	wk.Breaker.Sent(c.now)
@@ -101,6 +101,7 @@ func (c *Core) finish(id BatchID, stages []Stage) {
 	for _, p := range m.profiles {
 		p.Remix()
 	}
+	c.judge(m)
 	for _, s := range b.members {
 		if s != gone {
 			c.answered(b, s)

@@ -49,6 +49,7 @@ type model struct {
 	groups   []group
 	profiles []*pool.Profile // of the groups
 	mix      pool.Mix        // how far rows run, on all of them
+	judged   float64         // quantile that feasibility is judged by, see judge
 	up       int             // workers that serve it and are up
 	coming   int             // workers that serve it and are starting
 	meets    []bool          // by model: some worker that is up serves both

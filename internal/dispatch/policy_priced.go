@@ -222,7 +222,7 @@ func (p *priced) deferred(t *Turn, l *lane) bool {
 		}
 	}
 	more := d.items + int(m.demand.size)
-	latest := d.due.Add(-d.group.profile.Bound(more, m.Quantile))
+	latest := d.due.Add(-d.group.profile.Bound(more, m.judged))
 	if more > d.most || latest <= t.c.now {
 		return false
 	}

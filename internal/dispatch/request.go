@@ -38,6 +38,9 @@ func (c *Core) arrive(ev Event) {
 	}
 	m.demand.add(c.now, ev.Size)
 	m.noteBusy()
+	if m.judged == m.Quantile { // the usual size may have changed
+		c.judge(m)
+	}
 	if reason := c.admit(m, r); reason != 0 {
 		c.spare = append(c.spare, slot)
 		c.counts.Rejected++
@@ -201,7 +204,7 @@ func (c *Core) latestStart(m *model, r *request) mono.Time {
 		if !g.profile.Settled() {
 			return r.deadline
 		}
-		if at := r.deadline - mono.Time(g.profile.Bound(rows, m.Quantile)); at > latest {
+		if at := r.deadline - mono.Time(g.profile.Bound(rows, m.judged)); at > latest {
 			latest = at
 		}
 	}

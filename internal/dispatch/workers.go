@@ -65,6 +65,7 @@ func (c *Core) recount() {
 				}
 			}
 		}
+		c.judge(m)
 	}
 }
 
