@@ -85,6 +85,7 @@ func (p *priced) Dispatch(t *Turn) {
 	}
 	p.prices.refresh(t.c, &p.o)
 	p.plan.o, p.plan.y = &p.o, p.prices.y
+	p.dropEarly(t)
 	started := 0
 	for n := ahead + t.c.free; ; n *= 2 {
 		p.make(t, n)
@@ -96,7 +97,7 @@ func (p *priced) Dispatch(t *Turn) {
 	}
 	for _, slot := range p.out {
 		if r := &t.c.requests[slot]; r.state == queued {
-			t.c.models[r.model].demand.shed += 1.0 / demandSpan
+			t.c.models[r.model].demand.noteShed()
 			t.reject(slot)
 		}
 	}

@@ -107,6 +107,9 @@ func (c *Core) lastCall(slot uint32) {
 	case c.traits.Late:
 		reason = TooLarge
 	}
+	if reason == Deadline {
+		m.demand.noteShed()
+	}
 	c.drop(slot, reason)
 }
 

@@ -115,3 +115,18 @@ func TestSlowStart(t *testing.T) {
 		}
 	}
 }
+
+// TestOverload asks for more than the pool can do: what it does must not shrink with
+// that. A worker does 64 items in 9.84 ms.
+func TestOverload(t *testing.T) {
+	for _, workers := range []int{1, 8} {
+		full := float64(workers) * 64 / 0.00984
+		for _, over := range []float64{1.2, 2, 3} {
+			cfg, arrivals := pausing(t, "priced", workers, 0, over*full, 0, int(4*over*full)) // 4 s
+			_, ends := run(t, cfg, arrivals)
+			if did := over * within(ends, arrivals, at(1000), 250*ms); did < 0.85 {
+				t.Errorf("%d workers, asked for %.1f of what they can do: %.2f of it is done", workers, over, did)
+			}
+		}
+	}
+}
