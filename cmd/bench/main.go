@@ -38,6 +38,7 @@ Inputs of sim and plan:
   -profiles CSV      latencies: model, instance_type, batch, mean_ms, p99_ms; the truth is log-normal
   -samples JSONL     latencies: raw samples, from which the truth is drawn
                      default: the built-in table of KAIROS's models ncf, rm2, wnd, mtwnd, dien
+  -dilate 1          every latency, and -qos, times this: all rates are so much lower
   -prices NAME       aws, gcp or azure (built in), a CSV of instance_type, usd_per_h, or - for standard input;
                      default: KAIROS's g4dn.xlarge, c5n.2xlarge, r5n.large, t3.xlarge
   -model NAME        required
@@ -96,7 +97,7 @@ Flags of record:
   -model fashion
 
 Flags of workers (docs/workers.md):
-  -profiles, -samples, -prices   as above
+  -profiles, -samples, -prices, -dilate   as above; what -batching waits is dilated, too
   -model NAME[=MEASURED],…   served by that name, with the latencies of MEASURED; required
   -mix TYPE=N,…      required
   -listen 127.0.0.1:9000+    the first one's port, the others follow; with + past those that are taken
@@ -260,6 +261,7 @@ func isTerminal(w io.Writer) bool {
 func inputs(fs *flag.FlagSet, in *bench.Inputs) {
 	fs.StringVar(&in.Profiles, "profiles", "", "")
 	fs.StringVar(&in.Samples, "samples", "", "")
+	fs.Float64Var(&in.Dilate, "dilate", 1, "")
 	fs.StringVar(&in.Prices, "prices", "", "")
 	fs.StringVar(&in.Model, "model", "", "")
 	fs.DurationVar(&in.QoS, "qos", 0, "")

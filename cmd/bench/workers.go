@@ -15,6 +15,7 @@ func runWorkers(args []string, stdout, stderr io.Writer) error {
 	var w bench.Workers
 	c.StringVar(&w.Profiles, "profiles", "", "")
 	c.StringVar(&w.Samples, "samples", "", "")
+	c.Float64Var(&w.Dilate, "dilate", 1, "")
 	c.StringVar(&w.Prices, "prices", "", "")
 	c.StringVar(&w.Mix, "mix", "", "")
 	c.StringVar(&w.Models, "model", "", "")

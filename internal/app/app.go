@@ -16,6 +16,7 @@ import (
 
 	"motley/internal/config"
 	"motley/internal/dispatch"
+	"motley/internal/gpu"
 	"motley/internal/live"
 	"motley/internal/oip"
 	"motley/internal/pool"
@@ -61,15 +62,19 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
+	p.telemetry.run()
 	loop, err := live.New(live.Config{
 		Core: p.core, Backends: p.backends, Observer: metrics, Log: opt.Log, Trace: opt.Trace, Probe: p.probe,
-		Gates: p.gates,
+		Gates: p.gates, Health: p.telemetry.config(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	loop.Watch()
 	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p}
+	if t := p.telemetry; t != nil {
+		registry.MustRegister(router.NewHealthCollector(loop.Health), gpu.NewCollector(t.order...))
+	}
 	every := cfg.Learned.Interval
 	if cfg.Learned.File == "" {
 		every = 0
@@ -82,7 +87,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
 	a.server, err = router.New(router.Config{
-		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Gatherer: registry, Log: opt.Log, Version: opt.Version,
+		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Version: opt.Version,
 		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout,
 		Limits: oip.Limits{}, Loops: a.loops,

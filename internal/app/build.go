@@ -22,14 +22,15 @@ import (
 
 // parts is what a configuration turns into.
 type parts struct {
-	core     dispatch.Config
-	gates    []*gate.Gate       // by model; nil: no early exit
-	exits    []*exitState       // of the gates
-	cascades []*cascade.Cascade // by model; nil: workers serve it
-	backends []backend.Backend
-	probe    live.ProbeConfig
-	memory   *memory
-	engines  map[engineKey]engine.Model // loaded once, shared by workers
+	core      dispatch.Config
+	gates     []*gate.Gate       // by model; nil: no early exit
+	exits     []*exitState       // of the gates
+	cascades  []*cascade.Cascade // by model; nil: workers serve it
+	backends  []backend.Backend
+	probe     live.ProbeConfig
+	memory    *memory
+	engines   map[engineKey]engine.Model // loaded once, shared by workers
+	telemetry *telemetry                 // health.go; nil: workers are not judged
 }
 
 // engineKey tells loaded models apart.
@@ -69,7 +70,8 @@ func build(cfg *config.Config, log *slog.Logger) (p *parts, err error) {
 		}
 	}
 	p.probe.Interval = interval(workers)
-	return p, nil
+	p.telemetry, err = watchHardware(cfg, workers, log)
+	return p, err
 }
 
 func (p *parts) addModel(cfg *config.Config, m *config.Model) error {
@@ -229,6 +231,7 @@ func (p *parts) workerLabels() []router.WorkerLabels {
 
 // close frees the engines. Backends are closed by the loop, which runs them.
 func (p *parts) close() error {
+	p.telemetry.close()
 	var errs []error
 	for _, m := range p.engines {
 		errs = append(errs, m.Close())

@@ -36,8 +36,9 @@ var allowed = map[string][]string{
 	"internal/match":               {},
 	"internal/workload":            {"internal/mono"},
 	"internal/dispatch":            {"internal/fluid", "internal/match", "internal/mono", "internal/pool"},
+	"internal/triage":              {"internal/dispatch", "internal/gpu/device", "internal/gpu/health", "internal/mono", "internal/pool"},
 	"internal/planner":             {"internal/fluid", "internal/pool"},
-	"internal/sim":                 {"internal/dispatch", "internal/mono", "internal/planner", "internal/pool", "internal/workload"},
+	"internal/sim":                 {"internal/dispatch", "internal/gpu/device", "internal/gpu/health", "internal/mono", "internal/planner", "internal/pool", "internal/triage", "internal/workload"},
 	"internal/engine":              {"internal/oip"},
 	"internal/engine/ort":          {"internal/engine", "internal/oip"},
 	"internal/earlyexit":           {},
@@ -53,15 +54,16 @@ var allowed = map[string][]string{
 	"internal/gpu/host":            {"internal/gpu/device"},
 	"internal/gpu/nvml":            {"internal/gpu/device"},
 	"internal/gpu/remote":          {"internal/gpu/device"},
-	"internal/live":                {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/mono", "internal/oip", "internal/pool", "internal/reactor"},
-	"internal/router":              {"internal/backend", "internal/earlyexit", "internal/gate", "internal/http1", "internal/live", "internal/oip", "internal/pool", "internal/reactor"},
+	"internal/live":                {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/gpu/device", "internal/gpu/health", "internal/mono", "internal/oip", "internal/pool", "internal/reactor", "internal/triage"},
+	"internal/router":              {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/http1", "internal/live", "internal/oip", "internal/pool", "internal/reactor"},
 	"internal/config":              {"configs", "internal/earlyexit", "internal/exitstream", "internal/oip", "internal/pool", "internal/roofline", "internal/workload"},
 	"internal/app": {
-		"internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort",
+		"internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort", "internal/gpu", "internal/gpu/health",
 		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/profiler", "internal/reactor", "internal/roofline", "internal/router", "internal/sim", "internal/workload",
 	},
 	"internal/fleet":     {"internal/engine", "internal/oip", "internal/sim"},
 	"internal/chart":     {},
+	"internal/promtest":  {},
 	"internal/profiler":  {"internal/backend", "internal/chart", "internal/load", "internal/oip", "internal/pool"},
 	"internal/load/page": {"internal/load"},
 	"internal/load":      {"internal/http1", "internal/mono", "internal/oip", "internal/workload"},
@@ -74,7 +76,7 @@ var allowed = map[string][]string{
 var pure = []string{
 	"internal/mono", "internal/oip", "internal/pool", "internal/roofline", "internal/fluid", "internal/match", "internal/planner",
 	"internal/dispatch", "internal/earlyexit", "internal/earlyexit/baseline", "internal/exitstream", "internal/workload", "internal/sim",
-	"internal/gpu/device", "internal/gpu/health",
+	"internal/gpu/device", "internal/gpu/health", "internal/triage",
 }
 
 // impure are imports that a pure package may not have.

@@ -102,8 +102,7 @@ func (r *Remote) Start(ctx context.Context, on *reactor.Loop, model string, call
 	if x == nil {
 		x = new(remoteScratch)
 	}
-	deadline := r.deadline(ctx)
-	opt, err := r.options(ctx, deadline, calls)
+	opt, err := r.options(ctx, time.Time{}, calls)
 	var msg *oip.Message
 	if err == nil {
 		exits := r.exits(model)

@@ -280,7 +280,8 @@ func (r *Remote) deadline(ctx context.Context) time.Time {
 	return deadline
 }
 
-// options says how the calls are to be merged.
+// options says how the calls are to be merged. A deadline of zero is worked out
+// where one is sent along.
 func (r *Remote) options(ctx context.Context, deadline time.Time, calls []*Call) (oip.MergeOptions, error) {
 	opt := oip.MergeOptions{Binary: r.binary()}
 	forward := r.cfg.ForwardTimeout
@@ -288,6 +289,9 @@ func (r *Remote) options(ctx context.Context, deadline time.Time, calls []*Call)
 		forward = forward || c.Request.Timeout > 0
 	}
 	if forward {
+		if deadline.IsZero() {
+			deadline = r.deadline(ctx)
+		}
 		if opt.Timeout = time.Until(deadline); opt.Timeout <= 0 {
 			if ctx.Err() != nil {
 				return opt, ContextError(ctx)

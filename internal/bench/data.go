@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"motley/configs"
 	"motley/internal/pool"
@@ -63,6 +65,28 @@ func readProfiles(name string, r io.Reader) (*Data, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return &Data{Source: name, rows: rows}, nil
+}
+
+// dilate makes every latency factor times as long: a world in which time runs
+// slower, and all rates are so much lower.
+func (d *Data) dilate(factor float64) error {
+	if err := checkRange("-dilate", factor, 1e-3, 1e3); err != nil || factor == 1 {
+		return err
+	}
+	for i := range d.cells {
+		for k, took := range d.cells[i].Took {
+			d.cells[i].Took[k] = dilated(took, factor)
+		}
+	}
+	for i := range d.rows {
+		r := &d.rows[i]
+		r.Mean, r.P99 = dilated(r.Mean, factor), dilated(r.P99, factor)
+	}
+	return nil
+}
+
+func dilated(d time.Duration, factor float64) time.Duration {
+	return time.Duration(math.Round(float64(d) * factor))
 }
 
 // each calls f with the model and type of everything measured.

@@ -16,7 +16,7 @@ func TestBracket(t *testing.T) {
 	for range 1000 {
 		carried := math.Exp(rng.Float64() * math.Log(1e5))
 		start := math.Exp(rng.Float64() * math.Log(1e4))
-		b := bracket{high: math.Inf(1)}
+		b := bracket{high: math.Inf(1), step: searchFar}
 		tries := 0
 		for rate, more := start, true; more; rate, more = b.next() {
 			b.note(rate, rate <= carried)
@@ -26,8 +26,19 @@ func TestBracket(t *testing.T) {
 			t.Errorf("%v carried, from %v: %v after %d tries", carried, start, b.low, tries)
 		}
 	}
+	for off := 0.7; off < 1.4; off *= 1.01 { // told about what is carried
+		b := bracket{high: math.Inf(1), step: searchNear}
+		tries := 0
+		for rate, more := 100*off, true; more; rate, more = b.next() {
+			b.note(rate, rate <= 100)
+			tries++
+		}
+		if b.low > 100 || b.low*searchStep < 100 || tries > 10 || off > 0.96 && off < 1.04 && tries > 5 {
+			t.Errorf("100 carried, from %v: %v after %d tries", 100*off, b.low, tries)
+		}
+	}
 	for _, carries := range []bool{true, false} { // all, or nothing
-		b := bracket{high: math.Inf(1)}
+		b := bracket{high: math.Inf(1), step: searchFar}
 		tries := 0
 		for rate, more := 64.0, true; more; rate, more = b.next() {
 			b.note(rate, carries)

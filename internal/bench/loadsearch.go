@@ -8,23 +8,27 @@ import (
 )
 
 // searchStart is the rate a search begins with unless told, in requests/s, and
-// searchStep the ratio between neighbouring rates at which it ends.
+// searchStep the ratio between neighbouring rates at which it ends. Where it was
+// told, which is near what is carried, steps grow from searchNear to searchFar.
 const (
 	searchStart = 64
 	searchStep  = 1.02
+	searchNear  = 1.05
+	searchFar   = 2.0
 )
 
 // search finds for every target, in every round, the highest rate at which the
-// percentile of all requests is answered well within QoS: by doubling, then by
+// percentile of all requests is answered well within QoS: by growing steps, then by
 // halving the interval in logarithms. A rate that fails by little is tried a
 // second time.
 func (r *loadRun) search(ctx context.Context, start float64) error {
+	step := searchNear
 	if start == 0 {
-		start = searchStart
+		start, step = searchStart, searchFar
 	}
 	for round := range r.Rounds {
 		for target := range r.plan.Targets {
-			if err := r.searchOne(ctx, target, round, start); err != nil || ctx.Err() != nil {
+			if err := r.searchOne(ctx, target, round, start, step); err != nil || ctx.Err() != nil {
 				return err
 			}
 		}
@@ -32,7 +36,7 @@ func (r *loadRun) search(ctx context.Context, start float64) error {
 	return nil
 }
 
-func (r *loadRun) searchOne(ctx context.Context, target, round int, start float64) error {
+func (r *loadRun) searchOne(ctx context.Context, target, round int, start, step float64) error {
 	best := 0.0
 	var at []*loadCell
 	try := func(rate float64) (bool, error) {
@@ -58,7 +62,7 @@ func (r *loadRun) searchOne(ctx context.Context, target, round int, start float6
 		}
 		return false, nil
 	}
-	b := bracket{high: math.Inf(1)}
+	b := bracket{high: math.Inf(1), step: step}
 	for rate, more := start, true; more && ctx.Err() == nil; rate, more = b.next() {
 		ok, err := try(rate)
 		if err != nil {
@@ -96,7 +100,10 @@ func mostMissed(expected, percentile float64) float64 {
 
 // bracket is where the rate lies that a search is after: low carried, high did
 // not.
-type bracket struct{ low, high float64 }
+type bracket struct {
+	low, high float64
+	step      float64 // to the next rate, while one of them is not known; grows to searchFar
+}
 
 func (b *bracket) note(rate float64, carried bool) {
 	if carried {
@@ -108,11 +115,15 @@ func (b *bracket) note(rate float64, carried bool) {
 
 // next is the rate to try; false: the search is over.
 func (b *bracket) next() (float64, bool) {
+	step := b.step
+	if b.low == 0 || math.IsInf(b.high, 1) {
+		b.step = min(step*step, searchFar)
+	}
 	switch {
 	case math.IsInf(b.high, 1):
-		return 2 * b.low, b.low < 1e6
+		return step * b.low, b.low < 1e6
 	case b.low == 0:
-		return b.high / 2, b.high > 0.1
+		return b.high / step, b.high > 0.1
 	}
 	return math.Sqrt(b.low * b.high), b.high/b.low > searchStep
 }

@@ -15,8 +15,9 @@ import (
 
 // Inputs are what experiments and plans start from, as command lines say it.
 type Inputs struct {
-	Profiles, Samples string // files; both empty = the embedded profile table
-	Prices            string // file; empty = DefaultPrices
+	Profiles, Samples string  // files; both empty = the embedded profile table
+	Dilate            float64 // all latencies, and QoS, times this
+	Prices            string  // file; empty = DefaultPrices
 	Model             string
 	QoS               time.Duration // 0 = KAIROS's, for its models
 	Percentile        float64       // of the requests that must be within QoS
@@ -41,6 +42,9 @@ type Sim struct {
 func (in *Inputs) setup(types []string) (*Setup, error) {
 	data, err := LoadData(in.Profiles, in.Samples)
 	if err != nil {
+		return nil, err
+	}
+	if err := data.dilate(in.Dilate); err != nil {
 		return nil, err
 	}
 	prices, source, err := pricesOf(in.Prices)
@@ -83,6 +87,7 @@ func (in *Inputs) build(data *Data, types []pool.InstanceType) (*Setup, error) {
 			return nil, err
 		}
 	}
+	s.Model.QoS = dilated(s.Model.QoS, in.Dilate)
 	return s, nil
 }
 

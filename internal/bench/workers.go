@@ -17,8 +17,9 @@ import (
 // Workers is one command `bench workers`: model servers that take as long as
 // measured instances.
 type Workers struct {
-	Profiles, Samples string // as of Inputs
-	Prices            string // for the router's configuration
+	Profiles, Samples string  // as of Inputs
+	Dilate            float64 // all latencies, QoS and the delay of batching, times this
+	Prices            string  // for the router's configuration
 	Mix               string
 	Models            string // NAME[=MEASURED],…: the name that it is served by, and that of its latencies
 	Tensors           []string
@@ -175,6 +176,10 @@ func (w *Workers) plan() (*workersPlan, error) {
 	if p.data, err = LoadData(w.Profiles, w.Samples); err != nil {
 		return nil, err
 	}
+	if err = p.data.dilate(w.Dilate); err != nil {
+		return nil, err
+	}
+	p.Delay = dilated(p.Delay, w.Dilate)
 	if p.mix, err = ParseMix(w.Mix); err != nil {
 		return nil, usagef("-mix: %v", err)
 	}

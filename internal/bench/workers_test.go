@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -22,7 +23,7 @@ import (
 func someWorkers() Workers {
 	return Workers{
 		Mix: "g4dn.xlarge=1,r5n.large=2", Models: "wnd,other=ncf", Listen: "127.0.0.1:0", Concurrency: 1, Answer: "echo", Binary: "on",
-		Batching: "none", Seed: 1, Policy: "priced", RouterListen: "127.0.0.1:0",
+		Batching: "none", Seed: 1, Dilate: 1, Policy: "priced", RouterListen: "127.0.0.1:0",
 	}
 }
 
@@ -48,7 +49,7 @@ func (s *signalled) Write(p []byte) (int, error) {
 func TestWorkers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "router.yaml")
 	w := someWorkers()
-	w.Config, w.QoS = file, time.Second
+	w.Config, w.QoS, w.Dilate = file, time.Second, 4
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	out := &signalled{lines: 3, told: make(chan struct{})}
@@ -65,6 +66,18 @@ func TestWorkers(t *testing.T) {
 	}
 	if n := len(cfg.Workers); n != 3 || len(cfg.Models) != 2 || cfg.Models[0].MaxBatch != 1000 || cfg.InstanceTypes[0].USDPerHour != 0.526 || len(cfg.Points("other", "r5n.large")) == 0 {
 		t.Errorf("the configuration has %d workers, %+v, %+v", n, cfg.Models, cfg.InstanceTypes)
+	}
+	plain, err := LoadData("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	truth, err := plain.Truth("wnd", "r5n.large")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, got := 4*truth.Points()[0].Mean, cfg.Points("wnd", "r5n.large")[0].Mean
+	if cfg.Models[0].QoS.Target != 4*time.Second || got != want {
+		t.Errorf("dilated by 4 the target is %v, and the first mean %v, want %v", cfg.Models[0].QoS.Target, got, want)
 	}
 	url := route(t, cfg)
 	const n = 10
@@ -96,6 +109,33 @@ func TestWorkers(t *testing.T) {
 	}
 	if requests != n || !strings.HasPrefix(lines[0], "g4dn.xlarge-0 http://127.0.0.1:") || !strings.HasSuffix(lines[0], " g4dn.xlarge") || !strings.Contains(out.String(), "Executions ended later than drawn by p50 ") {
 		t.Errorf("%d requests are told of, want %d:\n%s", requests, n, out)
+	}
+}
+
+// TestDilated: with all times twice as long a mix carries half as much.
+func TestDilated(t *testing.T) {
+	rate := func(dilate float64) float64 {
+		s := Sim{Inputs: Inputs{Dilate: dilate, Model: "wnd", Percentile: 99, Arrivals: "exponential", Sizes: "kairos", Requests: 2000, Seeds: 1},
+			Mix: "g4dn.xlarge=1,r5n.large=2", Policy: "priced", Search: true}
+		var out bytes.Buffer
+		if err := s.Run(Output{Stdout: &out, JSON: true}); err != nil {
+			t.Fatal(err)
+		}
+		var r []Record
+		if err := json.Unmarshal(out.Bytes(), &r); err != nil || len(r) != 1 {
+			t.Fatal(err, out.String())
+		}
+		return r[0].RateQPS
+	}
+	if plain, slow := rate(1), rate(2); plain < 10 || math.Abs(2*slow/plain-1) > 0.02 {
+		t.Errorf("%v requests/s, and dilated by 2 %v", plain, slow)
+	}
+	for _, bad := range []float64{0, -1, math.NaN(), 1e9} {
+		w := someWorkers()
+		w.Dilate = bad
+		if err := w.Run(context.Background(), Output{Stdout: io.Discard}); !errors.Is(err, ErrUsage) {
+			t.Errorf("dilated by %v: %v", bad, err)
+		}
 	}
 }
 

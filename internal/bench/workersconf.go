@@ -66,7 +66,7 @@ func (w *Workers) yaml(p *workersPlan, servers []fleet.Server, prices []pool.Pri
 				qos = time.Second // the router's default
 			}
 		}
-		fmt.Fprintf(&b, "  - name: %q\n    qos: {target: %v}\n    max_batch: %d\n    batched: true\n", m.name, qos, most)
+		fmt.Fprintf(&b, "  - name: %q\n    qos: {target: %v}\n    max_batch: %d\n    batched: true\n", m.name, dilated(qos, w.Dilate), most)
 	}
 	fmt.Fprintf(&b, "profiles: [%q]\ninstance_types:\n", profiles)
 	for _, t := range p.mix.Types {

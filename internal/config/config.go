@@ -20,13 +20,14 @@ type Config struct {
 	Listen        string         `yaml:"listen"` // host:port of the HTTP endpoint
 	Log           Log            `yaml:"log"`
 	Limits        Limits         `yaml:"limits"`
-	Policy        string         `yaml:"policy"` // one of Policies, or size-threshold=N
+	Policy        string         `yaml:"policy"` // one of Policies; size-threshold, least-conn and random-two may have =N
 	Models        []Model        `yaml:"models"`
 	InstanceTypes []InstanceType `yaml:"instance_types"`
 	Profiles      []string       `yaml:"profiles"` // CSV files, relative to the configuration; absolute after Load
 	Learned       Learned        `yaml:"learned"`
 	Workers       []Worker       `yaml:"workers"`
 	Breaker       Breaker        `yaml:"breaker"`
+	Health        Health         `yaml:"health"`
 	Plan          Plan           `yaml:"plan"`
 
 	// Rows are the measured latencies that Profiles hold; Load reads them.
@@ -124,6 +125,7 @@ type Worker struct {
 	Embedded    *Embedded `yaml:"embedded"`
 	Remote      *Remote   `yaml:"remote"`
 	Emulated    *Emulated `yaml:"emulated"`
+	Hardware    *Hardware `yaml:"hardware"` // nil = this host's processors for an embedded one, else unknown
 }
 
 // Embedded runs models in the router's process.
@@ -162,7 +164,7 @@ type Breaker struct {
 
 // Values that fields may take.
 var (
-	Policies = []string{"priced", "least-load", "fcfs", "p2c", "size-threshold", "clockwork", "kairos"}
+	Policies = []string{"priced", "least-load", "fcfs", "p2c", "size-threshold", "clockwork", "kairos", "least-conn", "random-two"}
 	// BuiltinModels are the models that the builtin engine has without a path.
 	BuiltinModels = []string{"fashion"}
 
@@ -184,6 +186,7 @@ func (c *Config) setDefaults() {
 	c.Limits.setDefaults()
 	c.Learned.setDefaults()
 	c.Breaker.setDefaults()
+	c.Health.setDefaults()
 	c.Plan.setDefaults()
 }
 

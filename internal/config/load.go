@@ -116,6 +116,9 @@ func (c *Config) openFiles() []Violation {
 		}
 	}
 	for i := range c.Workers {
+		if h := c.Workers[i].Hardware; h != nil {
+			h.open(f, fmt.Sprintf("workers[%d].hardware", i), from)
+		}
 		e := c.Workers[i].Embedded
 		if e == nil {
 			continue

@@ -43,17 +43,26 @@ func (c *Config) Validate() []Violation {
 	duration(f, "learned.interval", c.Learned.Interval, 100*time.Millisecond)
 	c.checkWorkers(f)
 	c.Breaker.check(f)
+	c.Health.check(f)
 	c.checkPlan(f)
 	sortViolations(f.list)
 	return f.list
 }
 
 func (c *Config) checkPolicy(f *faults) {
-	items, ok := strings.CutPrefix(c.Policy, "size-threshold=")
+	kind, number, ok := strings.Cut(c.Policy, "=")
+	what := "a threshold from 1 to %d items"
+	switch kind {
+	case "size-threshold":
+	case "least-conn", "random-two":
+		what = "a weight from 1 to %d"
+	default:
+		ok = false
+	}
 	if !ok {
 		oneOf(f, "policy", c.Policy, Policies)
-	} else if n, err := strconv.Atoi(items); err != nil || n < 1 || n > maxBatch {
-		f.add("policy", c.Policy, "must have a threshold from 1 to %d items", maxBatch)
+	} else if n, err := strconv.Atoi(number); err != nil || n < 1 || n > maxBatch {
+		f.add("policy", c.Policy, "must have "+what, maxBatch)
 	}
 }
 

@@ -45,6 +45,9 @@ func (c *Config) checkWorkers(f *faults) {
 			}
 		}
 		c.checkKind(f, at, w)
+		if w.Hardware != nil {
+			w.Hardware.check(f, at+".hardware")
+		}
 	}
 }
 

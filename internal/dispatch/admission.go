@@ -164,8 +164,9 @@ func (c *Core) drained(m *model, ahead float64, together int, rate, filled *floa
 					continue
 				}
 				if free := float64(c.left(w)); free <= t {
-					*rate += float64(w.Concurrency) / cost
-					*filled += float64(w.Concurrency) * free / cost
+					slots := w.slots()
+					*rate += slots / cost
+					*filled += slots * free / cost
 				}
 			}
 		}
@@ -223,13 +224,13 @@ func (m *model) itemCost() float64 {
 	return sum / float64(n)
 }
 
-// shared is the share of o's workers that serve m as well, by instance type.
+// shared is the share of o's workers that serve m as well, by class.
 func (m *model) shared(o *model) float64 {
 	both, all := 0, 0
 	for i := range o.groups {
 		all += o.groups[i].up
 		for j := range m.groups {
-			if m.groups[j].typ == o.groups[i].typ {
+			if m.groups[j].class == o.groups[i].class {
 				both += min(m.groups[j].up, o.groups[i].up)
 			}
 		}

@@ -30,12 +30,13 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 		parts = parts || r.next != s
 	}
 	mod.flying += len(slots)
-	g := mod.group(wk.Type)
+	g := mod.groupOf(wk)
 	g.flying++
 	g.tried = c.now
 	g.batch += (float64(b.items) - g.batch) / batchSpan
 	p := g.profile
-	b.ends = c.now.Add(p.Mean(b.items))
+	took := p.Mean(b.items)
+	b.ends = c.now.Add(took + wk.rests(took))
 	hang := c.now.Add(p.Bound(b.items, mod.judged) + c.cfg.Hang)
 	c.timers.set(hang, batchTimer, bslot)
 	wk.running = append(wk.running, bslot)
@@ -80,7 +81,11 @@ func (c *Core) end(id BatchID) *batch {
 		c.timers.removeAt(b.timer)
 	}
 	w := &c.workers[b.worker]
-	c.models[b.model].group(w.Type).flying--
+	c.models[b.model].groupOf(w).flying--
+	if w.paced {
+		w.vital.ended, w.vital.took = c.now, c.now.Sub(b.started)
+		w.rested = c.now.Add(w.rests(w.vital.took))
+	}
 	for i, s := range w.running {
 		if s == slot {
 			w.running = append(w.running[:i], w.running[i+1:]...)
@@ -94,14 +99,10 @@ func (c *Core) end(id BatchID) *batch {
 func (c *Core) finish(id BatchID, stages []Stage) {
 	b := c.end(id)
 	w := &c.workers[b.worker]
-	m := &c.models[b.model]
-	w.finished++
+	w.vital.finished++
 	w.Breaker.Success(c.now)
-	m.group(w.Type).profile.ObserveStages(b.items, c.now.Sub(b.started), stages, &m.mix)
-	for _, p := range m.profiles {
-		p.Remix()
-	}
-	c.judge(m)
+	c.learn(b, w, stages)
+	c.judge(&c.models[b.model])
 	for _, s := range b.members {
 		if s != gone {
 			c.answered(b, s)
@@ -150,7 +151,7 @@ func (c *Core) fail(id BatchID, fault Fault) {
 	w := &c.workers[b.worker]
 	switch {
 	case fault == WorkerFault && !b.given:
-		w.failures++
+		w.vital.failures++
 		w.Breaker.Failure(c.now)
 	case fault == RequestFault:
 		w.Breaker.Success(c.now)
@@ -188,7 +189,7 @@ func (c *Core) hung(slot uint32) {
 	if b.given {
 		return
 	}
-	w.failures++
+	w.vital.failures++
 	w.Breaker.Failure(c.now)
 	c.abandon(b)
 	c.giveBack(b, WorkerFault)

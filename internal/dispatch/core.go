@@ -13,6 +13,7 @@ type Core struct {
 	cfg      Config
 	now      mono.Time
 	models   []model
+	classes  []class
 	workers  []worker
 	requests []request // parts of requests; an undivided one is a single part
 	byID     []uint32  // by RequestID.Index: the slot of a part, or none
@@ -45,19 +46,22 @@ type model struct {
 	queue    queue
 	flying   int // parts of requests in flight
 	demand   demand
-	byType   []int32 // index into groups by instance type, −1 for none
+	byClass  []int32 // index into groups by class, −1 for none
 	groups   []group
-	profiles []*pool.Profile // of the groups
+	profiles []*pool.Profile // by instance type, of the first groups
 	mix      pool.Mix        // how far rows run, on all of them
 	judged   float64         // quantile that feasibility is judged by, see judge
+	first    int32           // the group of the first worker's type
 	up       int             // workers that serve it and are up
 	coming   int             // workers that serve it and are starting
 	meets    []bool          // by model: some worker that is up serves both
 }
 
-// group is the workers of one instance type that serve one model: to the
-// estimates they are all alike.
+// group is the workers of one class that serve one model: to the estimates they
+// are all alike. A model's first groups are of whole instance types, whoever is
+// derated left out; those of the derated ones follow, and may be empty.
 type group struct {
+	class    int32
 	typ      pool.TypeID
 	profile  *pool.Profile
 	workers  []pool.WorkerID
@@ -74,11 +78,15 @@ type group struct {
 
 type worker struct {
 	pool.Worker
-	running  []uint32 // batch slots
-	free     bool     // up, breaker closed, a slot left
-	timer    int32
-	finished uint64
-	failures uint64
+	running []uint32 // batch slots
+	free    bool     // up, breaker closed, a slot left
+	up      bool     // its state and its health let it work
+	out     bool     // its health keeps it from new work
+	paced   bool     // it comes back, with a share of its time
+	timer   int32
+	class   int32
+	rested  mono.Time // when it has held still for long enough
+	vital   *vital
 }
 
 type requestState uint8
@@ -121,7 +129,7 @@ type batch struct {
 	items    int
 	wanted   int // members whose clients still wait
 	started  mono.Time
-	ends     mono.Time // predicted
+	ends     mono.Time // predicted, with the rest of a worker that comes back
 	members  []uint32  // slots; gone marks those that left
 	requests []RequestID
 	rows     []Rows
@@ -141,6 +149,9 @@ func New(cfg Config) (*Core, error) {
 	c := &Core{cfg: cfg, traits: cfg.Policy.Traits(), wake: mono.Never}
 	c.turn.c = c
 	c.timers.where = c.timerMoved
+	for t := range cfg.Types {
+		c.classes = append(c.classes, class{typ: pool.TypeID(t), slow: 1, wide: 1})
+	}
 	for i, m := range cfg.Models {
 		m.setDefaults()
 		c.models = append(c.models, c.model(m, pool.ModelID(i)))
@@ -148,7 +159,8 @@ func New(cfg Config) (*Core, error) {
 	for i := range cfg.Workers {
 		w := cfg.Workers[i]
 		w.Serves = append([]pool.Serve(nil), w.Serves...)
-		c.workers = append(c.workers, worker{Worker: w, timer: -1})
+		c.workers = append(c.workers, worker{Worker: w, timer: -1, class: int32(w.Type), vital: &vital{health: Healthy}})
+		c.classes[w.Type].workers++
 	}
 	for i := range c.workers {
 		c.refresh(pool.WorkerID(i))
@@ -160,11 +172,14 @@ func New(cfg Config) (*Core, error) {
 func (c *Core) model(m Model, id pool.ModelID) model {
 	mod := model{Model: m, id: id, groups: c.groupsOf(id), meets: make([]bool, len(c.cfg.Models))}
 	for range c.cfg.Types {
-		mod.byType = append(mod.byType, -1)
+		mod.byClass = append(mod.byClass, -1)
 	}
 	for i := range mod.groups {
 		mod.profiles = append(mod.profiles, mod.groups[i].profile)
-		mod.byType[mod.groups[i].typ] = int32(i)
+		mod.byClass[mod.groups[i].class] = int32(i)
+		if mod.groups[i].workers[0] < mod.groups[mod.first].workers[0] {
+			mod.first = int32(i)
+		}
 	}
 	return mod
 }
@@ -172,7 +187,7 @@ func (c *Core) model(m Model, id pool.ModelID) model {
 func (c *Core) groupsOf(m pool.ModelID) []group {
 	var groups []group
 	for t := range c.cfg.Types {
-		g := group{typ: pool.TypeID(t)}
+		g := group{class: int32(t), typ: pool.TypeID(t)}
 		for i := range c.cfg.Workers {
 			w := &c.cfg.Workers[i]
 			if w.Type != g.typ {
@@ -218,6 +233,8 @@ func (c *Core) Step(ev Event, dst []Action) []Action {
 		c.setState(ev.Worker, ev.State)
 	case WorkerLimit:
 		c.setLimit(ev.Worker, ev.Model, ev.Size)
+	case WorkerHealth:
+		c.setHealth(ev.Worker, ev.Health)
 	case Cancel:
 		c.cancel(ev.Request)
 	case Arrive:

@@ -22,14 +22,15 @@ type EventKind uint8
 
 // The kinds of event, with the fields that each reads beside At.
 const (
-	Finish      EventKind = iota + 1 // Batch, Stages: it ended and every live member has its answer
-	Fail                             // Batch, Fault: it ended without answers
-	Exit                             // Batch, Member: that member has its answer early; the batch goes on, and keeps its worker, to its Finish or Fail
-	WorkerState                      // Worker, State
-	WorkerLimit                      // Worker, Model, Size: the most items it takes; 0 = it does not serve the model now
-	Cancel                           // Request: its client is gone
-	Arrive                           // Request, Model, Size, Deadline, Priority, MergeKey, Whole
-	Tick                             // nothing but the passing of time
+	Finish       EventKind = iota + 1 // Batch, Stages: it ended and every live member has its answer
+	Fail                              // Batch, Fault: it ended without answers
+	Exit                              // Batch, Member: that member has its answer early; the batch goes on, and keeps its worker, to its Finish or Fail
+	WorkerState                       // Worker, State
+	WorkerLimit                       // Worker, Model, Size: the most items it takes; 0 = it does not serve the model now
+	WorkerHealth                      // Worker, Health: how far it can be relied on
+	Cancel                            // Request: its client is gone
+	Arrive                            // Request, Model, Size, Deadline, Priority, MergeKey, Whole
+	Tick                              // nothing but the passing of time
 )
 
 // Fault says who is to blame for a failed execution.
@@ -60,6 +61,7 @@ type Event struct {
 	Whole    bool      // its rows may not run apart, nor does one with a MergeKey of 0
 	Member   int       // position in the Requests of the batch's Start
 	Stages   []Stage   // how far a batch's rows ran; empty where all ran to the end
+	Health   Health
 }
 
 // Stage is a part of an execution that its rows may leave after.
@@ -110,7 +112,7 @@ type Action struct {
 }
 
 var (
-	eventNames  = [...]string{"?", "finish", "fail", "exit", "worker-state", "worker-limit", "cancel", "arrive", "tick"}
+	eventNames  = [...]string{"?", "finish", "fail", "exit", "worker-state", "worker-limit", "worker-health", "cancel", "arrive", "tick"}
 	actionNames = [...]string{"?", "start", "answer", "reject", "give-up", "cancel-batch"}
 	reasonNames = [...]string{"none", "queue_full", "deadline", "no_worker", "too_large", "refused", "exhausted"}
 	faultNames  = [...]string{"none", "worker", "request", "nobody"}
@@ -150,6 +152,8 @@ func (e Event) String() string {
 		return fmt.Sprintf("%s w%d %v", s, e.Worker, e.State)
 	case WorkerLimit:
 		return fmt.Sprintf("%s w%d m%d %d", s, e.Worker, e.Model, e.Size)
+	case WorkerHealth:
+		return fmt.Sprintf("%s w%d %v", s, e.Worker, e.Health)
 	case Cancel:
 		return fmt.Sprintf("%s r%d", s, e.Request)
 	case Arrive:

@@ -123,6 +123,11 @@ func (a *account) draw(next func(n int) int) Event {
 		ev.Kind, ev.Request = Cancel, a.order[len(a.order)-1-next(min(len(a.order), 40))]
 	case k == 13:
 		ev = Event{At: a.now, Kind: WorkerState, Worker: pool.WorkerID(next(5)), State: pool.State(next(4))}
+		if next(2) == 0 {
+			ev = Event{At: a.now, Kind: WorkerHealth, Worker: ev.Worker, Health: Health{
+				Slowdown: 1 + float64(next(3))/2, Uncertainty: 1 + float64(next(3))/2, Ramp: float64(1+next(4)) / 4, Takes: next(3) > 0,
+			}}
+		}
 	case k == 14:
 		ev = Event{At: a.now, Kind: WorkerLimit, Worker: pool.WorkerID(next(5)), Model: pool.ModelID(2 * next(2)), Size: next(40)}
 	case k == 15 && a.c.NextDeadline() != mono.Never:
@@ -168,7 +173,7 @@ func (a *account) step(ev Event) {
 	}
 	var failures []uint64 // by worker
 	for i := range a.c.workers {
-		failures = append(failures, a.c.workers[i].failures)
+		failures = append(failures, a.c.workers[i].vital.failures)
 	}
 	a.actions = a.c.Step(ev, a.actions[:0])
 	a.c.check()
@@ -186,7 +191,7 @@ func (a *account) step(ev Event) {
 			if i < 0 || a.running[i].stopped {
 				a.t.Fatalf("%v: not running, or stopped twice", act)
 			}
-			if slices.Contains(a.running[i].left, true) && ev.Kind != WorkerState && a.c.workers[act.Worker].failures == failures[act.Worker] {
+			if slices.Contains(a.running[i].left, true) && ev.Kind != WorkerState && a.c.workers[act.Worker].vital.failures == failures[act.Worker] {
 				a.t.Fatalf("%v: %v does not hang, and answers that left it early are to be audited", ev, act)
 			}
 			a.running[i].stopped = true
@@ -340,6 +345,7 @@ func (a *account) checkRecords() {
 func (a *account) settle() {
 	for w := range pool.WorkerID(len(a.c.workers)) {
 		a.step(Event{At: a.now, Kind: WorkerState, Worker: w, State: pool.Up})
+		a.step(Event{At: a.now, Kind: WorkerHealth, Worker: w, Health: Healthy})
 		for _, s := range a.c.workers[w].Serves {
 			a.step(Event{At: a.now, Kind: WorkerLimit, Worker: w, Model: s.Model, Size: 400})
 		}

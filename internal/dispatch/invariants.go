@@ -87,7 +87,7 @@ func (c *Core) checkWorker(id pool.WorkerID) {
 	if len(w.running) > w.Concurrency {
 		bug(4, "worker %d runs %d batches of %d", id, len(w.running), w.Concurrency)
 	}
-	if free := w.Allows(c.now) && len(w.running) < w.Concurrency; free != w.free {
+	if free := c.idle(w); free != w.free {
 		bug(4, "worker %d is free: %v, noted: %v", id, free, w.free)
 	}
 	for _, s := range w.running {

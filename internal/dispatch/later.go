@@ -29,7 +29,7 @@ func (p *plan) later(m *model, r *request, rows int, avoid pool.WorkerID) bool {
 		if at := w.Breaker.NextChange(p.t.c.now); at != mono.Never {
 			from = max(from, at)
 		}
-		if w.limit(m.id) >= rows && room(m, m.group(w.Type), from, r.deadline, rows) >= rows {
+		if w.limit(m.id) >= rows && room(m, m.groupOf(w), from, r.deadline, rows) >= rows {
 			return true
 		}
 	}
@@ -47,7 +47,7 @@ func (p *plan) deepest(m *model, r *request, rows int, avoid pool.WorkerID) (bes
 		if l.worker == avoid || from >= first || p.t.c.workers[l.worker].limit(m.id) < rows {
 			continue
 		}
-		if room(m, m.group(l.typ), from, r.deadline, rows) >= rows {
+		if room(m, m.group(l.class), from, r.deadline, rows) >= rows {
 			best, first = i, from
 		}
 	}
@@ -57,7 +57,7 @@ func (p *plan) deepest(m *model, r *request, rows int, avoid pool.WorkerID) (bes
 // adds is the time that the rows take from a lane beyond its plan: their share
 // of a full batch where they can be merged.
 func (p *plan) adds(m *model, r *request, l int32, rows int) time.Duration {
-	g := m.group(p.lanes[l].typ)
+	g := m.group(p.lanes[l].class)
 	most := min(m.MaxBatch, p.t.c.workers[p.lanes[l].worker].limit(m.id))
 	if p.o.NoMerge || r.key == 0 || r.alone || rows >= most {
 		return g.profile.Mean(rows)
@@ -75,7 +75,7 @@ func (p *plan) laterInParts(m *model, r *request, rows int, avoid pool.WorkerID)
 		if most == 0 || l.worker == avoid || from >= r.deadline {
 			continue
 		}
-		g := m.group(l.typ)
+		g := m.group(l.class)
 		if !g.profile.Settled() || r.deadline == mono.Never {
 			return true
 		}

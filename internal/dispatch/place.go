@@ -19,7 +19,7 @@ func (p *plan) add(slot uint32) bool {
 		if r.size > g.maxItems || g.up == 0 {
 			continue
 		}
-		y := p.y[g.typ]
+		y := p.y[g.class]
 		if d, at := p.joinable(m, g, r, avoid, cost/y); d >= 0 {
 			best, cost, join = d, y*at, true
 		}
@@ -62,7 +62,7 @@ func (p *plan) candidates(m *model, g *group, slot uint32, avoid pool.WorkerID, 
 	if p.o.NoMerge || r.key == 0 || r.alone {
 		return
 	}
-	f := &p.types[g.typ]
+	f := &p.fleets[g.class]
 	kept, tried := 0, 0
 	for k, i := range f.open {
 		d := &p.drafts[i]
@@ -137,7 +137,7 @@ func (p *plan) startable(m *model, g *group, r *request, avoid pool.WorkerID, un
 // planned on first; −1 if there is none.
 func (p *plan) earliest(m *model, g *group, items int, avoid pool.WorkerID) int32 {
 	best := int32(-1)
-	for k, i := range p.types[g.typ].heap {
+	for k, i := range p.fleets[g.class].heap {
 		l := &p.lanes[i]
 		if l.depth >= planDepth || l.worker == avoid || p.t.c.workers[l.worker].limit(m.id) < items {
 			continue

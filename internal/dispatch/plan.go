@@ -13,9 +13,9 @@ import (
 type plan struct {
 	t      *Turn
 	o      *PricedOptions
-	y      []float64 // price by instance type
+	y      []float64 // price by class
 	lanes  []lane
-	types  []fleet // by instance type
+	fleets []fleet // by class
 	drafts []draft
 	placed []uint32        // records that have a place, in the order of placing
 	deep   []int32         // lanes that are planned as far ahead as plans go
@@ -26,7 +26,7 @@ type plan struct {
 // lane is one slot of one worker.
 type lane struct {
 	worker pool.WorkerID
-	typ    pool.TypeID
+	class  int32
 	free   bool      // now
 	end    mono.Time // when what it runs and what is planned for it is done
 	first  int32     // planned batch, −1 for none
@@ -36,7 +36,7 @@ type lane struct {
 	beyond time.Duration // what it has to do after them
 }
 
-// fleet is the lanes of one instance type.
+// fleet is the lanes of one class of workers.
 type fleet struct {
 	heap []int32 // lanes, the earliest end first
 	open []int32 // drafts that may take more, the earliest planned first
@@ -71,20 +71,20 @@ const (
 // begin empties the plan and takes in the workers. want is how many items it is
 // for: where a worker has more free slots than that, its busy ones and the rest of the
 // free ones cannot matter, but for one that is left idle.
-func (p *plan) begin(t *Turn) {
+func (p *plan) begin(t *Turn, want int) {
 	p.t, p.spoilt = t, false
 	p.lanes, p.drafts, p.placed = p.lanes[:0], p.drafts[:0], p.placed[:0]
 	p.deep, p.shut = p.deep[:0], p.shut[:0]
-	for len(p.types) < len(t.c.cfg.Types) {
-		p.types = append(p.types, fleet{})
+	for len(p.fleets) < len(t.c.classes) {
+		p.fleets = append(p.fleets, fleet{})
 	}
-	for i := range p.types {
-		p.types[i].heap, p.types[i].open = p.types[i].heap[:0], p.types[i].open[:0]
+	for i := range p.fleets {
+		p.fleets[i].heap, p.fleets[i].open = p.fleets[i].heap[:0], p.fleets[i].open[:0]
 	}
 	for i := range t.c.workers {
 		w := &t.c.workers[i]
 		if !w.Allows(t.c.now) {
-			if w.State == pool.Up {
+			if w.up {
 				p.shut = append(p.shut, pool.WorkerID(i))
 			}
 			continue
@@ -93,25 +93,32 @@ func (p *plan) begin(t *Turn) {
 		if w.Breaker.State(t.c.now) == pool.BreakerHalfOpen {
 			lanes = min(lanes, len(w.running)+1) // one batch is to try it
 		}
-		for k := range lanes {
+		from := 0
+		if free := lanes - len(w.running); free > want && w.rested <= t.c.now {
+			from, lanes = len(w.running), len(w.running)+want+1
+		}
+		for k := from; k < lanes; k++ {
 			end, free := t.c.now, true
-			if k < len(w.running) {
+			switch {
+			case k < len(w.running):
 				end, free = t.c.expected(&t.c.batches[w.running[k]]), false
+			case w.rested > t.c.now:
+				end, free = w.rested, false
 			}
-			p.lane(pool.WorkerID(i), w.Type, end, free)
+			p.lane(pool.WorkerID(i), w.class, end, free)
 		}
 	}
 }
 
 // lane takes in one more lane. Lanes come by number, and most of a calm pool's
 // are free, so that hardly any has to move up in the heap.
-func (p *plan) lane(id pool.WorkerID, typ pool.TypeID, end mono.Time, free bool) {
+func (p *plan) lane(id pool.WorkerID, class int32, end mono.Time, free bool) {
 	i := int32(len(p.lanes))
 	if int(i) == cap(p.lanes) {
 		p.lanes = append(p.lanes, lane{})
 	}
 	p.lanes = p.lanes[:i+1]
-	f := &p.types[typ]
+	f := &p.fleets[class]
 	k := int32(len(f.heap))
 	f.heap = append(f.heap, i)
 	for k > 0 {
@@ -125,7 +132,7 @@ func (p *plan) lane(id pool.WorkerID, typ pool.TypeID, end mono.Time, free bool)
 	}
 	f.heap[k] = i
 	l := &p.lanes[i] // in place: a pool has thousands
-	l.worker, l.typ, l.free, l.end, l.first, l.last, l.heap, l.depth, l.beyond = id, typ, free, end, -1, -1, k, 0, 0
+	l.worker, l.class, l.free, l.end, l.first, l.last, l.heap, l.depth, l.beyond = id, class, free, end, -1, -1, k, 0, 0
 }
 
 // expected is when a running batch is expected to end: one that is over its
@@ -148,7 +155,7 @@ func (p *plan) open(at int32, m *model, slot uint32, rows int) {
 	}
 	d := &p.drafts[i]
 	*d = draft{
-		lane: at, model: m.id, group: m.group(l.typ), lead: slot, start: l.end, due: mono.Never, members: d.members[:0],
+		lane: at, model: m.id, group: m.group(l.class), lead: slot, start: l.end, due: mono.Never, members: d.members[:0],
 		most: max(rows, min(m.MaxBatch, p.t.c.workers[l.worker].limit(m.id))),
 	}
 	if l.last < 0 {
@@ -158,7 +165,7 @@ func (p *plan) open(at int32, m *model, slot uint32, rows int) {
 	if l.depth++; l.depth == planDepth {
 		p.deep = append(p.deep, at)
 	}
-	p.types[l.typ].open = append(p.types[l.typ].open, i)
+	p.fleets[l.class].open = append(p.fleets[l.class].open, i)
 	p.join(i, slot, rows)
 }
 
@@ -171,7 +178,7 @@ func (p *plan) join(i int32, slot uint32, rows int) {
 	d.end = d.start.Add(max(1, d.group.profile.Mean(d.items))) // 1: one of which nothing is known is busy, too
 	l := &p.lanes[d.lane]
 	l.end = d.end
-	p.down(l.typ, l.heap)
+	p.down(l.class, l.heap)
 	p.placed = append(p.placed, slot)
 }
 
@@ -212,8 +219,8 @@ func (d *draft) holds(slot uint32) bool {
 
 // down keeps a fleet's lanes in a heap by their end, then by number: the one in
 // place k may have to go down.
-func (p *plan) down(typ pool.TypeID, k int32) {
-	f := &p.types[typ]
+func (p *plan) down(class, k int32) {
+	f := &p.fleets[class]
 	i, n := f.heap[k], int32(len(f.heap))
 	for {
 		s := 2*k + 1

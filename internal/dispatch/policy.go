@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -42,8 +43,11 @@ const (
 
 // Policies lists the names that NewPolicy takes, the default first.
 func Policies() []string {
-	return []string{"priced", "least-load", "fcfs", "p2c", "size-threshold", "clockwork", "kairos"}
+	return []string{"priced", "least-load", "fcfs", "p2c", "size-threshold", "clockwork", "kairos", "least-conn", "random-two"}
 }
+
+// tunable are the policies that may be named with a number, as in size-threshold=50.
+var tunable = []string{"size-threshold", "least-conn", "random-two"}
 
 // NewPolicy returns the policy of that name, in its initial state. seed feeds
 // the ones that draw lots.
@@ -63,13 +67,24 @@ func NewPolicy(name string, seed uint64) (Policy, error) {
 		return &clockwork{}, nil
 	case "size-threshold":
 		return &sizeThreshold{}, nil
+	case "least-conn":
+		return newLeastConn(1, nil), nil
+	case "random-two":
+		return newLeastConn(1, newLots(seed)), nil
 	}
-	if n, ok := strings.CutPrefix(name, "size-threshold="); ok {
-		items, err := strconv.Atoi(n)
-		if err != nil || items < 1 {
-			return nil, fmt.Errorf("unknown policy %q: the threshold must be a positive number of items", name)
+	kind, text, parted := strings.Cut(name, "=")
+	if parted && slices.Contains(tunable, kind) {
+		n, err := strconv.Atoi(text)
+		switch {
+		case err != nil || n < 1:
+			return nil, fmt.Errorf("unknown policy %q: want a positive number behind the =", name)
+		case kind == "size-threshold":
+			return &sizeThreshold{items: n}, nil
+		case kind == "least-conn":
+			return newLeastConn(n, nil), nil
+		default:
+			return newLeastConn(n, newLots(seed)), nil
 		}
-		return &sizeThreshold{items: items}, nil
 	}
 	return nil, fmt.Errorf("unknown policy %q: want one of %v", name, Policies())
 }

@@ -94,7 +94,7 @@ func (p *clockwork) assign(t *Turn, slot uint32) {
 // has been given.
 func (p *clockwork) extend(t *Turn, r *request, id pool.WorkerID) {
 	m := &t.c.models[r.model]
-	g := m.group(t.c.workers[id].Type)
+	g := m.groupOf(&t.c.workers[id])
 	l := &p.tails[id]
 	if p.joins(t, m, g, r, id) {
 		l.items, l.due = l.items+r.size, min(l.due, r.deadline)
@@ -123,7 +123,7 @@ func (p *clockwork) stays(t *Turn, r *request, id pool.WorkerID) bool {
 	if len(p.queues[id]) > 0 || !w.free {
 		return true // its turn has not come
 	}
-	g := m.group(w.Type)
+	g := m.groupOf(w)
 	return !g.profile.Settled() || t.fits(m, g, r.size, r.deadline)
 }
 
@@ -164,7 +164,7 @@ func (p *clockwork) gather(t *Turn, id pool.WorkerID) []uint32 {
 	q := p.queues[id]
 	lead := &t.c.requests[q[0]]
 	m := &t.c.models[lead.model]
-	g := m.group(t.c.workers[id].Type)
+	g := m.groupOf(&t.c.workers[id])
 	p.gathered = append(p.gathered[:0], q[0])
 	items, due := lead.size, lead.deadline
 	most := min(m.MaxBatch, t.c.workers[id].limit(m.id))

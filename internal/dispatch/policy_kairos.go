@@ -120,7 +120,7 @@ func (k *kairos) pair(t *Turn, r *request, id pool.WorkerID) float64 {
 	if w.limit(r.model) < r.size {
 		return math.Inf(1)
 	}
-	g := m.group(w.Type)
+	g := m.groupOf(w)
 	left := max(0, t.c.endsAt(w).Sub(t.c.now))
 	latency := float64(left + g.profile.Mean(r.size))
 	qos := float64(m.QoS)
@@ -138,12 +138,7 @@ func (k *kairos) pair(t *Turn, r *request, id pool.WorkerID) float64 {
 // coefficient is C_j, rounded to two digits as the artefact does; the base is
 // the type of the first worker.
 func coefficient(m *model, g *group) float64 {
-	base := &m.groups[0]
-	for i := range m.groups {
-		if m.groups[i].workers[0] < base.workers[0] {
-			base = &m.groups[i]
-		}
-	}
+	base := &m.groups[m.first]
 	own := float64(g.profile.Mean(m.MaxBatch))
 	if own == 0 {
 		return 1

@@ -69,8 +69,12 @@ func (p *priced) make(t *Turn, n int) {
 		p.byLatestStart(t)
 	}
 	p.out, p.held, p.rounds = p.out[:0], p.held[:0], 0
+	items := 0
+	for _, slot := range p.order {
+		items += t.c.requests[slot].size
+	}
 	for again := true; again; p.rounds++ {
-		p.plan.begin(t)
+		p.plan.begin(t, items)
 		again = p.fill(t)
 	}
 }

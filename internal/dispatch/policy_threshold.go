@@ -75,15 +75,15 @@ func (p *sizeThreshold) split(t *Turn, m *model) {
 		named = named || t.c.cfg.Types[m.groups[i].typ].Accelerator != ""
 	}
 	least := m.groups[0].profile.Mean(m.MaxBatch)
-	for i := range m.groups {
-		least = min(least, m.groups[i].profile.Mean(m.MaxBatch))
+	for _, p := range m.profiles {
+		least = min(least, p.Mean(m.MaxBatch))
 	}
 	for i := range m.groups {
 		g := &m.groups[i]
 		if named {
 			s.fast = append(s.fast, t.c.cfg.Types[g.typ].Accelerator != "")
 		} else {
-			s.fast = append(s.fast, g.profile.Mean(m.MaxBatch) == least)
+			s.fast = append(s.fast, m.group(int32(g.typ)).profile.Mean(m.MaxBatch) == least)
 		}
 	}
 	if s.large = p.items; s.large == 0 {

@@ -9,14 +9,13 @@ import (
 	"motley/internal/pool"
 )
 
-// prices are what a nanosecond of a worker of each instance type is worth to
-// the fleet: the duals of the fluid program (package fluid) over the running
+// prices are what a nanosecond of a worker of each class is worth to the fleet: the duals of the fluid program (package fluid) over the running
 // histogram of sizes.
 type prices struct {
 	solver  fluid.Solver
 	problem fluid.Problem
 	hint    []float64
-	y       []float64 // by instance type; the dearest type has 1
+	y       []float64 // by class; the dearest has 1
 	fast    []float64 // what they would be by speed alone
 	epoch   uint64
 	next    uint64 // arrivals after which they are computed again
@@ -44,20 +43,21 @@ func (p *prices) refresh(c *Core, o *PricedOptions) {
 	}
 	p.epoch = c.epoch
 	p.next = c.counts.Arrived + min(max(c.counts.Arrived, pricesFirst), pricesEvery)
-	types := len(c.cfg.Types)
+	types := len(c.classes)
 	p.problem.Capacity = p.problem.Capacity[:0]
 	for range types {
 		p.problem.Capacity = append(p.problem.Capacity, 0)
 	}
 	for i := range c.workers {
-		if w := &c.workers[i]; w.State == pool.Up { // breakers open and close too often for prices
-			p.problem.Capacity[w.Type] += float64(w.Concurrency)
+		if w := &c.workers[i]; w.up { // breakers open and close too often for prices
+			p.problem.Capacity[w.class] += w.slots()
 		}
 	}
 	p.problem.Share, p.problem.Cost = p.problem.Share[:0], p.problem.Cost[:0]
 	for i := range c.models {
 		m := &c.models[i]
 		m.supposeSlowest()
+		m.follow()
 		for j := range m.groups {
 			m.groups[j].enough = 0
 			if !o.NoHeadroom && !o.NoMerge {
@@ -99,7 +99,7 @@ func (p *prices) class(m *model, n int, share float64, merging, parts bool) {
 	served := false
 	for t := range p.problem.Capacity {
 		cost := math.Inf(1)
-		if j := m.byType[t]; j >= 0 && p.problem.Capacity[t] > 0 {
+		if j := m.byClass[t]; j >= 0 && p.problem.Capacity[t] > 0 {
 			cost = m.groups[j].cost(m, n, merging, parts)
 		}
 		served = served || cost < math.Inf(1)
@@ -163,6 +163,9 @@ func (p *prices) solve(types int, bySpeed bool) {
 // type of which the program has more than it needs, worth nothing to it, is
 // worth something all the same: demand is not a fluid.
 func (p *prices) duals() bool {
+	if len(p.hint) != len(p.y) { // there is another class
+		p.hint = nil
+	}
 	p.problem.Hint = p.hint
 	s, err := p.solver.Solve(&p.problem)
 	if err != nil {

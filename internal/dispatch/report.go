@@ -40,7 +40,7 @@ func (c *Core) Worker(id pool.WorkerID) WorkerReport {
 	w := &c.workers[id]
 	r := WorkerReport{
 		State: w.State, Breaker: w.Breaker.State(c.now), Batches: len(w.running),
-		Left: c.left(w), Finished: w.finished, Failures: w.failures,
+		Left: c.left(w), Finished: w.vital.finished, Failures: w.vital.failures,
 	}
 	for _, s := range w.running {
 		r.Items += c.batches[s].items
@@ -59,11 +59,11 @@ func (c *Core) Profile(m pool.ModelID, t pool.TypeID) *pool.Profile {
 	return nil
 }
 
-// Predicted is the estimate that a running batch was started with; 0 when
-// nothing was known.
+// Predicted is how long a running batch is expected to take in all; 0 when
+// nothing is known.
 func (c *Core) Predicted(id BatchID) time.Duration {
 	b := &c.batches[uint32(id)]
-	return b.ends.Sub(b.started)
+	return c.models[b.model].groupOf(&c.workers[b.worker]).profile.Mean(b.items)
 }
 
 // ModelConfig is the model's configuration with the defaults filled in.

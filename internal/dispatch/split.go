@@ -72,7 +72,7 @@ func (p *plan) cheapest(m *model, slot uint32, left int, avoid pool.WorkerID) (b
 		if g.up == 0 {
 			continue
 		}
-		y := p.y[g.typ]
+		y := p.y[g.class]
 		p.candidates(m, g, slot, avoid, func(i int32, d *draft) bool {
 			if d.holds(slot) {
 				return false
@@ -101,7 +101,7 @@ func (p *plan) lone(m *model, r *request) float64 {
 		if g.up == 0 || r.size > g.maxItems {
 			continue
 		}
-		if v := p.y[g.typ] * float64(g.profile.Mean(r.size)); least == 0 || v < least {
+		if v := p.y[g.class] * float64(g.profile.Mean(r.size)); least == 0 || v < least {
 			least = v
 		}
 	}
@@ -118,7 +118,7 @@ func (p *plan) pieces(m *model, r *request) float64 {
 			continue
 		}
 		most := min(m.MaxBatch, g.maxItems)
-		if v := p.y[g.typ] * float64(g.profile.Mean(most)) * float64(r.size) / float64(most); least == 0 || v < least {
+		if v := p.y[g.class] * float64(g.profile.Mean(most)) * float64(r.size) / float64(most); least == 0 || v < least {
 			least = v
 		}
 	}

@@ -27,6 +27,7 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts anew; read the 
 //	DUR finish|fail bN [fault=worker|request|nobody]
 //	DUR exit bN MEMBER
 //	DUR cancel rN · DUR state WORKER STATE · DUR limit WORKER MODEL N · DUR tick
+//	DUR health WORKER [slow=X] [wide=X] [ramp=X] [out=yes]
 //	next                                prints NextDeadline and the counts
 //
 // Of a request that runs in parts a start prints the rows, as rN[from:to].
@@ -196,6 +197,19 @@ func (p *player) do(t *testing.T, line string) []string {
 	case "limit":
 		n, _ := strconv.Atoi(plain[4])
 		ev.Kind, ev.Worker, ev.Model, ev.Size = WorkerLimit, p.workers[plain[2]], p.models[plain[3]], n
+	case "health":
+		factor := func(k string) float64 {
+			if opt[k] == "" {
+				return 1
+			}
+			x, err := strconv.ParseFloat(opt[k], 64)
+			if err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+			return x
+		}
+		ev.Kind, ev.Worker = WorkerHealth, p.workers[plain[2]]
+		ev.Health = Health{Slowdown: factor("slow"), Uncertainty: factor("wide"), Ramp: factor("ramp"), Takes: opt["out"] != "yes"}
 	case "tick":
 		ev.Kind = Tick
 	default:

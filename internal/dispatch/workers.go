@@ -11,7 +11,8 @@ import (
 // would take a batch now, and when its breaker changes by itself.
 func (c *Core) refresh(id pool.WorkerID) {
 	w := &c.workers[id]
-	free := w.Allows(c.now) && len(w.running) < w.Concurrency
+	w.up = w.State == pool.Up && !w.out
+	free := c.idle(w)
 	if free != w.free {
 		w.free = free
 		delta := 1
@@ -21,16 +22,25 @@ func (c *Core) refresh(id pool.WorkerID) {
 		c.free += delta
 		for _, s := range w.Serves {
 			if s.MaxBatch > 0 {
-				c.models[s.Model].group(w.Type).free += delta
+				c.models[s.Model].groupOf(w).free += delta
 			}
 		}
 	}
 	if w.timer >= 0 {
 		c.timers.removeAt(w.timer)
 	}
-	if at := w.Breaker.NextChange(c.now); at != mono.Never {
+	at := w.Breaker.NextChange(c.now)
+	if w.rested > c.now {
+		at = min(at, w.rested)
+	}
+	if at != mono.Never {
 		c.timers.set(at, breakerTimer, uint32(id))
 	}
+}
+
+// idle reports whether the worker would take a batch now.
+func (c *Core) idle(w *worker) bool {
+	return w.Allows(c.now) && len(w.running) < w.Concurrency && w.rested <= c.now
 }
 
 // recount derives every group's numbers from the workers.
@@ -49,10 +59,10 @@ func (c *Core) recount() {
 				if limit == 0 {
 					continue
 				}
-				switch w.State {
-				case pool.Starting:
+				switch {
+				case w.State == pool.Starting:
 					m.coming++
-				case pool.Up:
+				case w.up:
 					g.up++
 					m.up++
 					g.maxItems = max(g.maxItems, limit)
@@ -77,8 +87,7 @@ func (c *Core) setState(id pool.WorkerID, s pool.State) {
 		return
 	}
 	w.State = s
-	c.refresh(id)
-	c.recount()
+	c.changed(id)
 	if s != pool.Down {
 		return
 	}
@@ -99,8 +108,18 @@ func (c *Core) setLimit(id pool.WorkerID, m pool.ModelID, limit int) {
 			w.Serves[i].MaxBatch = limit
 		}
 	}
-	c.recount()
+	c.changed(id)
 	c.dropLarge(&c.models[m])
+}
+
+// changed derives what follows from a change of the worker.
+func (c *Core) changed(id pool.WorkerID) {
+	if c.ill() {
+		c.resettle()
+		return
+	}
+	c.refresh(id)
+	c.recount()
 }
 
 // limit is the most items of the model that the worker takes at once.
@@ -117,7 +136,7 @@ func (w *worker) limit(m pool.ModelID) int {
 // started with; past or present when one is.
 func (c *Core) endsAt(w *worker) mono.Time {
 	if len(w.running) < w.Concurrency {
-		return c.now
+		return max(c.now, w.rested)
 	}
 	first := mono.Never
 	for _, s := range w.running {
@@ -130,7 +149,7 @@ func (c *Core) endsAt(w *worker) mono.Time {
 // An execution that is over its estimate is taken to need a tenth of it more.
 func (c *Core) left(w *worker) time.Duration {
 	if len(w.running) < w.Concurrency {
-		return 0
+		return max(0, w.rested.Sub(c.now))
 	}
 	least := time.Duration(1<<63 - 1)
 	for _, s := range w.running {
@@ -144,8 +163,10 @@ func (c *Core) left(w *worker) time.Duration {
 	return least
 }
 
-func (m *model) group(t pool.TypeID) *group {
-	i := m.byType[t]
+func (m *model) groupOf(w *worker) *group { return m.group(w.class) }
+
+func (m *model) group(class int32) *group {
+	i := m.byClass[class]
 	if i < 0 {
 		panic("BUG: a worker's type does not serve its model")
 	}

@@ -15,6 +15,7 @@ import (
 
 	"motley/internal/engine"
 	"motley/internal/oip"
+	"motley/internal/promtest"
 	"motley/internal/sim"
 )
 
@@ -263,6 +264,9 @@ func TestEndpoints(t *testing.T) {
 		_ = resp.Body.Close()
 		if err != nil || resp.StatusCode != e.status || !bytes.Contains(body, []byte(e.want)) {
 			t.Errorf("%s %s %s: %v, %d %s, want %d with %s", e.method, e.path, e.body, err, resp.StatusCode, body, e.status, e.want)
+		}
+		if e.path == "/metrics" {
+			promtest.Check(t, string(body), "nv_") // Triton's names
 		}
 	}
 }

@@ -46,7 +46,7 @@ func NewAgent(opt AgentOptions) (*Agent, error) {
 		a.poller.Note = recorder(opt.Record, opt.Log)
 	}
 	registry := prometheus.NewRegistry()
-	if err := registry.Register(&collector{a.poller}); err != nil {
+	if err := registry.Register(NewCollector(a.poller)); err != nil {
 		return nil, fmt.Errorf("cannot make metrics: %w", err)
 	}
 	a.routes.HandleFunc("GET /v1/devices", a.devices)
@@ -54,6 +54,9 @@ func NewAgent(opt AgentOptions) (*Agent, error) {
 	a.routes.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	return a, nil
 }
+
+// Poll polls until ctx ends, for whoever serves by other means than Serve.
+func (a *Agent) Poll(ctx context.Context) { a.poller.Run(ctx) }
 
 // ServeHTTP answers one request.
 func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.routes.ServeHTTP(w, r) }

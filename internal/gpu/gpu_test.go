@@ -17,12 +17,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
-
 	"motley/internal/gpu/device"
 	"motley/internal/gpu/health"
 	"motley/internal/gpu/remote"
 	"motley/internal/mono"
+	"motley/internal/promtest"
 )
 
 // script is a source that answers as it is told.
@@ -203,10 +202,7 @@ func TestMetricsPage(t *testing.T) {
 	if w.Code != 200 {
 		t.Fatalf("%d\n%s", w.Code, body)
 	}
-	problems, err := promlint.New(strings.NewReader(body)).Lint()
-	if err != nil || len(problems) > 0 {
-		t.Errorf("lint: %v %+v", err, problems)
-	}
+	promtest.Check(t, body, "")
 	for _, want := range []string{
 		`motley_gpu_info{compute_capability="",device="GPU-a",driver="",host="",index="0",kind="gpu",name="T4",parent=""} 1`,
 		`motley_gpu_sm_clock_hertz{device="GPU-a"} 7.95e+08`, `motley_gpu_throttled{device="GPU-a",reason="hw_thermal"} 1`,

@@ -9,8 +9,11 @@ import (
 	"motley/internal/gpu/device"
 )
 
-// collector makes metrics of a poller's last page.
-type collector struct{ poller *Poller }
+// collector makes metrics of the last pages of pollers.
+type collector struct{ pollers []*Poller }
+
+// NewCollector returns a collector of what the pollers read last: motley_gpu_….
+func NewCollector(pollers ...*Poller) prometheus.Collector { return &collector{pollers} }
 
 // metric is one that is made of a sample, or none.
 type metric struct {
@@ -114,8 +117,8 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect makes metrics of the last page. A page that names a device twice
-// counts once: one bad page must not cost all metrics.
+// Collect makes metrics of the last pages. A device that they name twice counts
+// once: one bad page must not cost all metrics.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	emit := func(d *prometheus.Desc, kind prometheus.ValueType, v device.Number, labels ...string) {
 		if !v.Known {
@@ -128,10 +131,16 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			out <- m
 		}
 	}
-	reads, failures := c.poller.Counts()
+	reads, failures := 0, 0
+	var page device.Page
+	for _, p := range c.pollers {
+		r, f := p.Counts()
+		reads, failures = reads+r, failures+f
+		last, _ := p.Latest()
+		page.Devices, page.Samples = append(page.Devices, last.Devices...), append(page.Samples, last.Samples...)
+	}
 	emit(readsDesc, prometheus.CounterValue, device.Of(float64(reads)))
 	emit(failuresDesc, prometheus.CounterValue, device.Of(float64(failures)))
-	page, _ := c.poller.Latest()
 	seen := map[string]bool{}
 	for _, s := range page.Samples {
 		id := strings.ToValidUTF8(s.Device, "?")

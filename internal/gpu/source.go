@@ -4,7 +4,10 @@ package gpu
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 
@@ -29,20 +32,50 @@ type Options struct {
 	// /metrics of a DCGM exporter or a Triton server) to ask in place of this
 	// one; at most one of them.
 	Agent, Exporter string
+	// Recorded is a file to play in place of this host.
+	Recorded string
+	// CAFile holds the certificates (PEM) that an agent or exporter is trusted by;
+	// empty: the system's.
+	CAFile string
 }
 
 // Open returns the source that the options ask for: by default this host's
 // GPUs and processors.
 func Open(opt Options) (Source, error) {
+	client, err := trusting(opt.CAFile)
+	if err != nil {
+		return nil, err
+	}
 	switch {
 	case opt.Agent != "" && opt.Exporter != "":
 		return nil, fmt.Errorf("cannot ask an agent and an exporter at once")
 	case opt.Agent != "":
-		return remote.NewAgent(remote.Options{URL: opt.Agent})
+		return remote.NewAgent(remote.Options{URL: opt.Agent, Client: client})
 	case opt.Exporter != "":
-		return remote.NewExporter(remote.Options{URL: opt.Exporter})
+		return remote.NewExporter(remote.Options{URL: opt.Exporter, Client: client})
+	case opt.Recorded != "":
+		return OpenRecording(opt.Recorded)
 	}
 	return &local{nvml.New(nvml.Options{Library: opt.Library}), host.New("/")}, nil
+}
+
+// trusting returns a client that trusts the certificates in the file, and follows
+// no redirects; nil for no file.
+func trusting(file string) (*http.Client, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read certificates: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("cannot read certificates: %s has none (PEM is wanted)", file)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, nil
 }
 
 // local is this host.

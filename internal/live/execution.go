@@ -242,6 +242,7 @@ func (l *Loop) finish(ex *execution, err error, on *reactor.Loop) {
 	} else if ex.staged != nil {
 		ev.Stages = ex.watch.stages()
 	}
+	l.clinic.batchLocked(&ev, ex.started) // health.go
 	for i, t := range ex.members {
 		if t == nil { // it has left
 			continue

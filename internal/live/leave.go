@@ -5,6 +5,7 @@ import (
 
 	"motley/internal/backend"
 	"motley/internal/dispatch"
+	"motley/internal/reactor"
 )
 
 // DoContext is Do for a client that may leave: when ctx ends first, the
@@ -30,6 +31,19 @@ func (l *Loop) watchClient(ctx context.Context, id dispatch.RequestID) (stop fun
 		l.mu.Unlock()
 		wakes.send(nil)
 	})
+}
+
+// Leave gives up a request that Begin started, because its client has left: its waiter
+// is told an error of class Canceled. One that has ended, or another since, is
+// left alone. on is the reactor whose goroutine this is; nil: another.
+func (l *Loop) Leave(id dispatch.RequestID, on *reactor.Loop) {
+	var wakes wakeList
+	l.mu.Lock()
+	if int(id.Index()) < len(l.mu.tickets) {
+		l.cancelLocked(id, canceled(context.Background()), &wakes)
+	}
+	l.mu.Unlock()
+	wakes.send(on)
 }
 
 func canceled(ctx context.Context) error {

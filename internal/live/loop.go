@@ -29,6 +29,8 @@ type Config struct {
 	// Gates decide, by model, who is answered early; nil, and past the end of a
 	// short slice: nobody.
 	Gates []*gate.Gate
+	// Health says how workers are judged; nil: they are not.
+	Health *HealthConfig
 }
 
 // Loop owns a dispatch core. All methods may be called from several goroutines
@@ -42,6 +44,8 @@ type Loop struct {
 	done     sync.WaitGroup         // probers and executions
 	stop     context.CancelFunc     // ends the probers
 	ctx      context.Context
+
+	clinic *clinic // health.go; nil: nobody judges
 
 	tickets, executions sync.Pool // of idle ones: *ticket, *execution
 
@@ -83,6 +87,7 @@ func New(cfg Config) (*Loop, error) {
 	l.mu.timer = time.AfterFunc(time.Hour, l.tick)
 	l.mu.timer.Stop()
 	l.mu.idle = make(chan struct{})
+	l.clinic = newClinic(l, cfg.Health)
 	return l, nil
 }
 
@@ -133,26 +138,29 @@ type Waiter interface{ Answered(err error) }
 
 // Begin starts what Do does, and returns; w is told the outcome, once, perhaps
 // before Begin returns, on any goroutine. Where r.Call.Home is set, Begin is called
-// on that reactor's goroutine.
-func (l *Loop) Begin(r *Request, w Waiter) {
+// on that reactor's goroutine. What it returns is for Leave.
+func (l *Loop) Begin(r *Request, w Waiter) dispatch.RequestID {
 	var wakes wakeList
-	if t := l.enter(r, w, &wakes); t == nil {
+	home := r.Call.Home // r may be answered, and used again, from here on
+	t, id := l.enter(r, w, &wakes)
+	if t == nil {
 		w.Answered(&Refusal{Reason: Stopping})
-		return
+		return 0
 	}
-	wakes.send(r.Call.Home)
+	wakes.send(home)
+	return id
 }
 
 // do is Do, up to the end of ctx.
 func (l *Loop) do(ctx context.Context, r *Request) error {
 	var wakes wakeList
-	t := l.enter(r, nil, &wakes)
+	t, id := l.enter(r, nil, &wakes)
 	if t == nil {
 		return &Refusal{Reason: Stopping}
 	}
 	wakes.send(nil)
 	if ctx.Done() != nil {
-		defer l.watchClient(ctx, t.id)()
+		defer l.watchClient(ctx, id)()
 	}
 	for ex := <-t.ch; ex != nil; ex = <-t.ch {
 		l.carry(ex)
@@ -162,7 +170,7 @@ func (l *Loop) do(ctx context.Context, r *Request) error {
 
 // enter tells the core of a request. It returns nil where nothing is let in any
 // more.
-func (l *Loop) enter(r *Request, w Waiter, wakes *wakeList) *ticket {
+func (l *Loop) enter(r *Request, w Waiter, wakes *wakeList) (*ticket, dispatch.RequestID) {
 	t := l.tickets.Get().(*ticket)
 	*t = ticket{req: r, ch: t.ch, parts: t.parts[:0], waiter: w, loop: l}
 	r.reset()
@@ -171,10 +179,11 @@ func (l *Loop) enter(r *Request, w Waiter, wakes *wakeList) *ticket {
 	defer l.mu.Unlock()
 	if l.mu.stopping {
 		l.tickets.Put(t)
-		return nil
+		return nil, 0
 	}
 	l.mu.live++
-	t.id = l.mu.ids.New()
+	id := l.mu.ids.New()
+	t.id = id
 	for int(t.id.Index()) >= len(l.mu.tickets) {
 		l.mu.tickets = append(l.mu.tickets, nil)
 	}
@@ -185,7 +194,7 @@ func (l *Loop) enter(r *Request, w Waiter, wakes *wakeList) *ticket {
 		Deadline: l.deadlineLocked(t.arrived, r), Priority: r.Priority, MergeKey: r.MergeKey,
 		Whole: r.Whole || r.Ramps != 0, // a ramp is shown whole
 	}, wakes)
-	return t
+	return t, id
 }
 
 // leave gives the ticket of a request that is at its end back, and returns the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -18,10 +19,13 @@ import (
 	"motley/internal/dispatch"
 	"motley/internal/earlyexit"
 	"motley/internal/gate"
+	"motley/internal/gpu/device"
+	"motley/internal/gpu/health"
 	"motley/internal/mono"
 	"motley/internal/oip"
 	"motley/internal/pool"
 	"motley/internal/sim"
+	"motley/internal/triage"
 )
 
 // TestParity runs random workloads through the simulator and through the loop
@@ -49,7 +53,7 @@ func TestParity(t *testing.T) {
 	}
 	// A comparison of histories in which nothing happens would prove nothing.
 	for _, what := range []string{
-		"merged", "split", "answer", "exit", "cancel-batch", "fault=worker", "fault=request", "worker-state", "worker-limit", "tick",
+		"merged", "split", "answer", "exit", "cancel-batch", "fault=worker", "fault=request", "worker-state", "worker-limit", "worker-health", "tick",
 		"reject queue_full", "reject deadline", "reject no_worker", "reject too_large",
 		"give-up deadline", "give-up refused", "give-up exhausted",
 	} {
@@ -61,6 +65,8 @@ func TestParity(t *testing.T) {
 
 // experiment is one random workload on one random pool.
 type experiment struct {
+	judged   bool           // workers are
+	told     map[string]int // how often which state was
 	seed     uint64
 	early    bool // answers come before the end
 	arrivals []sim.Arrival
@@ -101,6 +107,12 @@ func newExperiment(seed uint64, requests int) *experiment {
 			ev = dispatch.Event{At: at, Kind: dispatch.WorkerLimit, Worker: w, Model: pool.ModelID(rng.IntN(2)), Size: rng.IntN(20)}
 		}
 		x.changes = append(x.changes, ev)
+		if rng.IntN(4) == 0 {
+			ev = dispatch.Event{At: at, Kind: dispatch.WorkerHealth, Worker: w, Health: dispatch.Health{
+				Slowdown: 1 + float64(rng.IntN(3)), Uncertainty: 1 + float64(rng.IntN(2)), Ramp: float64(1+rng.IntN(4)) / 4, Takes: rng.IntN(3) > 0,
+			}}
+			x.changes[len(x.changes)-1] = ev
+		}
 		if ev.Kind == dispatch.WorkerState && ev.State != pool.Up { // not for good
 			back := instant(at.Add(time.Duration(rng.Int64N(int64(25 * time.Millisecond)))))
 			x.changes = append(x.changes, dispatch.Event{At: back, Kind: dispatch.WorkerState, Worker: w, State: pool.Up})
@@ -133,7 +145,7 @@ func (x *experiment) core(t *testing.T) dispatch.Config {
 			{Name: "b", QoS: 90 * time.Millisecond, MaxBatch: 8, MaxAttempts: 2},
 			{Name: "c", QoS: 50 * time.Millisecond, Quantile: 0.95, MaxQueue: 20},
 		},
-		Types: make([]pool.InstanceType, 3), Policy: policy, Hang: 17 * time.Millisecond,
+		Types: []pool.InstanceType{{Name: "x"}, {Name: "y"}, {Name: "z"}}, Policy: policy, Hang: 17 * time.Millisecond,
 		// Some profiles know something, some start unknown, all learn.
 		Profiles: [][]*pool.Profile{
 			{measured(2*time.Millisecond, 200*time.Microsecond), nil, measured(4*time.Millisecond, 50*time.Microsecond)},
@@ -168,6 +180,9 @@ func (x *experiment) outcome(w pool.WorkerID, m pool.ModelID, at mono.Time, memb
 	rng := rand.New(rand.NewPCG(h, x.seed))
 	base := time.Duration(2+w%3)*time.Millisecond + time.Duration(items)*300*time.Microsecond
 	o := sim.Outcome{Took: base/2 + time.Duration(rng.Int64N(int64(base)))}
+	if last := x.arrivals[len(x.arrivals)-1].At; x.judged && (w == 0 && at > last/2 || w == 1 && at > last/3) {
+		o.Took *= 3
+	}
 	for k := range members {
 		if x.early && rng.IntN(3) == 0 {
 			o.Early = append(o.Early, sim.Early{Member: k, After: 1 + time.Duration(rng.Int64N(int64(o.Took)))})
@@ -199,8 +214,13 @@ var endOf = map[dispatch.Reason]end{
 func (x *experiment) simulate(t *testing.T) (*history, []end) {
 	h := newHistory()
 	ends := make([]end, len(x.arrivals))
+	var watch *sim.Watch
+	if x.told = map[string]int{}; x.judged {
+		devices := map[pool.WorkerID]device.Device{1: {ID: "g"}, 3: {ID: "g"}, 4: {ID: "g"}, 5: {ID: "g"}}
+		watch = &sim.Watch{Every: judgedEvery, Devices: devices, Health: x.health(), Read: x.telemetry, Told: func(_ mono.Time, _ triage.Change, j health.Judgement) { x.told[j.State.String()]++ }}
+	}
 	_, err := sim.Run(sim.Config{
-		Core: x.core(t), Changes: x.changes, Trace: h.trace,
+		Core: x.core(t), Changes: x.changes, Trace: h.trace, Watch: watch,
 		Serve: func(e sim.Execution) sim.Outcome {
 			o := x.outcome(e.Worker, e.Model, e.At, h.starts[0], e.Items)
 			h.starts = h.starts[1:]
@@ -236,10 +256,21 @@ func (x *experiment) live(t *testing.T) (*history, []end) {
 				cfg.Gates = append(cfg.Gates, gate.New(&always{}, 1))
 			}
 		}
+		if x.judged {
+			cfg.Log = slog.New(slog.DiscardHandler)
+			cfg.Health = &HealthConfig{Judge: x.health(), Every: judgedEvery}
+			for w := range pool.WorkerID(workersInParity) {
+				cfg.Health.Telemetry = append(cfg.Health.Telemetry, nil)
+				if w == 1 || w >= 3 {
+					cfg.Health.Telemetry[w] = heard{x, w, time.Now()}
+				}
+			}
+		}
 		l, err := New(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
+		l.done.Go(l.clinic.run)
 		var all sync.WaitGroup
 		for i, a := range x.arrivals {
 			all.Go(func() {

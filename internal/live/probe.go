@@ -79,6 +79,7 @@ func (l *Loop) Watch() {
 	for range n {
 		<-first
 	}
+	l.done.Go(l.clinic.run) // health.go
 }
 
 // watch follows one worker.
@@ -96,6 +97,7 @@ func (l *Loop) watch(w pool.WorkerID, first chan<- struct{}) {
 		case err == nil:
 			if !up {
 				l.log.Info("worker is up", "worker", l.cfg.Core.Workers[w].Name)
+				l.clinic.restarted(w) // health.go
 				l.SetState(w, pool.Up)
 			}
 			up, failures = true, 0

@@ -214,21 +214,23 @@ func (w *watch) Answered(i int) {
 	l.mu.Lock()
 	t := ex.members[i]
 	t.refs--
-	switch {
-	case t.ended: // its client has left, or another part of it has failed
-		if t.refs == 0 {
-			wakes.add(t, nil)
-		}
-	case !ex.off: // else it runs elsewhere by now
+	ended := t.ended // its client has left, or another part of it has failed
+	if !ex.off {     // else it runs elsewhere by now
 		at := l.now()
-		if ex.partial(i) {
-			t.keep(ex, i)
+		if !ended {
+			if ex.partial(i) {
+				t.keep(ex, i)
+			}
+			w.answered(i)
 		}
-		w.answered(i)
+		// The core knows who has ended; the simulator tells it of every exit, too.
 		l.stepLocked(dispatch.Event{At: at, Kind: dispatch.Exit, Batch: ex.batch, Member: i}, &wakes)
-		if t.ended && t.answered && t.by == ex.batch {
+		if !ended && t.ended && t.answered && t.by == ex.batch {
 			t.deliver(ex, i, at.Sub(ex.started))
 		}
+	}
+	if ended && t.refs == 0 {
+		wakes.add(t, nil)
 	}
 	ex.members[i], ex.calls[i].Request = nil, nil
 	l.mu.Unlock()

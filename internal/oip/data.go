@@ -110,7 +110,11 @@ func (s *scanner) numbers(a *array) int64 {
 	}
 }
 
+// skipSpace is where white space from b[i] on ends.
 func skipSpace(b []byte, i int) int {
+	for i+8 <= len(b) && binary.LittleEndian.Uint64(b[i:]) == 0x2020202020202020 {
+		i += 8
+	}
 	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t') {
 		i++
 	}

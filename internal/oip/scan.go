@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"encoding/binary"
 	"strconv"
 	"unicode/utf8"
 )
@@ -299,6 +300,12 @@ func (s *scanner) end() bool {
 	return true
 }
 
+// eightDigits reports whether all bytes of x are decimal digits: none is below '0', and
+// none is over '9' or has its high bit set.
+func eightDigits(x uint64) bool {
+	return ((x-0x3030303030303030)|(x+0x4646464646464646)|x)&0x8080808080808080 == 0
+}
+
 // scanNumber finds the end of the number at b[i], −1 if there is none. Its
 // absolute value is below 10^mag; frac tells that it has a fraction or an
 // exponent.
@@ -320,6 +327,9 @@ func scanNumber(b []byte, i int) (end, mag int, frac bool) {
 		frac = true
 		i++
 		start = i
+		for i+8 <= len(b) && eightDigits(binary.LittleEndian.Uint64(b[i:])) {
+			i += 8
+		}
 		for i < len(b) && b[i]-'0' <= 9 {
 			i++
 		}

@@ -131,6 +131,10 @@ func (p *Profile) forget(keep float64) {
 // refresh computes the knots' means and bounds from the law, the corrections
 // and the spread.
 func (p *Profile) refresh() {
+	if p.of != nil {
+		p.requantile()
+		return
+	}
 	// While few ratios were seen, the measured (or default) P99 counts, scaled
 	// from 0.99 to q as a normal's spread would be.
 	seen := float64(p.ratio.count) / 32

@@ -43,6 +43,7 @@ type Profile struct {
 	mixed *mixed   // what rows that stop early make of it; nil: none do. See exits.go
 	like  *Profile // what serves until something is known; see prior.go
 	prior bool     // like was computed for this type, not another one's
+	of    *derated // of a slower worker of the type; nil: of the type. See derated.go
 }
 
 // Point is one measured batch size.
@@ -160,6 +161,9 @@ func (p *Profile) Clone() *Profile {
 	}
 	if p.like != nil {
 		c.like = p.like.Clone()
+	}
+	if p.of != nil {
+		c.of = p.of.clone()
 	}
 	return &c
 }

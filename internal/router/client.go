@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"motley/internal/dispatch"
 	"motley/internal/reactor"
 )
 
@@ -38,7 +39,9 @@ type client struct {
 		state  clientState
 		missed bool // something came while nobody was to read it
 	}
-	talk *talk // what has come of a request, or the request; nil between requests
+	asked dispatch.RequestID // what the loop was asked for last; the reactor's goroutine's
+	leave func()             // in place of that, where the model has a way of its own
+	talk  *talk              // what has come of a request, or the request; nil between requests
 }
 
 // Run implements reactor.Task: the loop's goroutine has something to do.
@@ -93,6 +96,11 @@ func (c *client) Ready(e reactor.Event) {
 		c.read()
 	case s == writing && e&reactor.Writable != 0:
 		c.talk.flush()
+	case s == busy && e&reactor.Ended != 0 && c.leave != nil:
+		c.leave()
+	case s == busy && e&reactor.Ended != 0:
+		// Should it have been answered meanwhile, nothing happens.
+		c.front.server.loop.Leave(c.asked, c.loop)
 	}
 }
 
@@ -181,7 +189,10 @@ func (c *client) step() bool {
 		return true
 	case t.begins():
 		c.wait(0)
-		c.set(busy)
+		c.mu.Lock()
+		c.mu.state = busy
+		c.mu.missed = c.mu.missed || c.ended // its end is still to be read, and there is no more news of it
+		c.mu.Unlock()
 		t.begin(c)
 	default:
 		c.handOver(true)

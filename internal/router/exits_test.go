@@ -10,6 +10,7 @@ import (
 	"motley/internal/earlyexit"
 	"motley/internal/live"
 	"motley/internal/oip"
+	"motley/internal/promtest"
 )
 
 // withRamps gives model adder three ramps and a report, and model raw a report
@@ -164,7 +165,7 @@ func TestExitMetrics(t *testing.T) {
 			t.Errorf("/metrics has %s", never)
 		}
 	}
-	lint(t, text)
+	promtest.Check(t, text, "")
 }
 
 func cascade(_ context.Context, r *live.Request) error {

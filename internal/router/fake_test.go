@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp/fasthttputil"
 
+	"motley/internal/dispatch"
 	"motley/internal/live"
 	"motley/internal/oip"
 	"motley/internal/pool"
@@ -32,6 +33,8 @@ type fakeLoop struct {
 	doCtx func(context.Context, *live.Request) error // of streams; nil: do
 	down  atomic.Bool                                // no model is ready
 	after time.Duration
+	begun atomic.Uint64
+	left  atomic.Uint64 // the last that was given up
 
 	mu   sync.Mutex
 	seen live.Request // the last request
@@ -39,7 +42,12 @@ type fakeLoop struct {
 	data []byte // a copy of its body
 }
 
-func (l *fakeLoop) Begin(r *live.Request, w live.Waiter) { go func() { w.Answered(l.Do(r)) }() }
+func (l *fakeLoop) Begin(r *live.Request, w live.Waiter) dispatch.RequestID {
+	go func() { w.Answered(l.Do(r)) }()
+	return dispatch.RequestID(l.begun.Add(1))
+}
+
+func (l *fakeLoop) Leave(id dispatch.RequestID, _ *reactor.Loop) { l.left.Store(uint64(id)) }
 
 func (l *fakeLoop) Do(r *live.Request) error {
 	do, _ := l.note(r)

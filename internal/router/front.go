@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +24,7 @@ type front struct {
 	ended  chan struct{} // closed when nothing is handed over any more
 	once   sync.Once
 	talks  sync.Pool // of *talk
+	begin  atomic.Pointer[beginning]
 }
 
 func newFront(s *Server, ln *net.TCPListener) *front {
@@ -110,4 +113,22 @@ func (s *Server) drain(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// beginning is how every good answer of one second begins.
+type beginning struct {
+	second int64
+	text   []byte
+}
+
+// status is the beginning of a good answer.
+func (f *front) status(now time.Time) []byte {
+	b := f.begin.Load()
+	if second := now.Unix(); b == nil || b.second != second {
+		b = &beginning{second: second}
+		b.text = append(b.text, "HTTP/1.1 200 OK\r\nServer: "+f.server.cfg.Name+"\r\nDate: "...)
+		b.text = append(now.UTC().AppendFormat(b.text, http.TimeFormat), "\r\n"...)
+		f.begin.Store(b)
+	}
+	return b.text
 }

@@ -2,16 +2,20 @@ package router
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"motley/internal/dispatch"
 	"motley/internal/http1"
 	"motley/internal/live"
 )
@@ -147,8 +151,9 @@ func TestFrontSlowReader(t *testing.T) {
 // instant is a loop that answers at once.
 type instant struct{ *fakeLoop }
 
-func (l instant) Begin(r *live.Request, w live.Waiter) {
+func (l instant) Begin(r *live.Request, w live.Waiter) dispatch.RequestID {
 	w.Answered(answerWith(jsonAnswer, -1)(r))
+	return 0
 }
 
 // TestFrontAllocatesNothing counts what a request costs on a reactor from its first byte to
@@ -209,5 +214,62 @@ func TestFrontTimeouts(t *testing.T) {
 		if _, err := r.ReadByte(); err != io.EOF {
 			t.Errorf("%s: after the answers: %v, want the connection's end", name, err)
 		}
+	}
+}
+
+// TestFrontNoticesLeavers: a client that leaves gives its request up, one that has its answer
+// gives up nothing; a client that has sent all that it will send before it is heard is
+// answered.
+func TestFrontNoticesLeavers(t *testing.T) {
+	if !onReactors {
+		t.Skip("no reactors in this round")
+	}
+	f := newFixture(t, nil)
+	entered, release := make(chan struct{}), make(chan struct{})
+	f.loop.set(func(r *live.Request) error {
+		entered <- struct{}{}
+		<-release
+		return answerWith(jsonAnswer, -1)(r)
+	})
+	for name, leave := range map[string]func(net.Conn) error{
+		"closes":      net.Conn.Close,
+		"half closes": func(c net.Conn) error { return c.(*net.TCPConn).CloseWrite() },
+		"resets": func(c net.Conn) error {
+			return errors.Join(c.(*net.TCPConn).SetLinger(0), c.Close())
+		},
+	} {
+		conn := f.dial()
+		send(t, conn, post(validInfer))
+		<-entered
+		if err := leave(conn); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(5 * time.Second); f.loop.left.Load() != f.loop.begun.Load(); runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatalf("a client %s: nothing was given up", name)
+			}
+		}
+		release <- struct{}{}
+	}
+
+	gaveUp := f.loop.left.Load()
+	conn := f.dial()
+	send(t, conn, post(validInfer))
+	<-entered
+	release <- struct{}{}
+	if res := f.read(conn); res.status != 200 {
+		t.Errorf("status %d", res.status)
+	}
+	if f.loop.set(answerWith(jsonAnswer, -1)); f.loop.left.Load() != gaveUp {
+		t.Error("a client that has its answer gave something up")
+	}
+	both := f.dial().(*net.TCPConn)
+	send(t, both, post(validInfer)+post(validInfer))
+	if err := both.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(both)
+	if n := strings.Count(string(all), jsonAnswer); err != nil || n < 1 {
+		t.Errorf("two requests and the end: %d answers, %v", n, err)
 	}
 }

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -17,6 +18,7 @@ type exchange struct {
 	model   *model // nil where the path names none that is configured
 	headers headers
 	id      []byte // x-request-id of the answer
+	lines   []byte // headers of the answer, as they go out
 
 	call  live.Request
 	head  oip.Request
@@ -34,7 +36,8 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	x := s.acquire(route(ctx.Path()))
 	streamed := x.target.endpoint == modelStream
 	x.headers.read(&ctx.Request.Header)
-	x.identify(ctx)
+	x.identify()
+	x.apply(ctx)
 
 	s.dispatch(ctx, x)
 	if streamed && (ctx.Response.IsBodyStream() || ctx.Hijacked()) {
@@ -50,14 +53,25 @@ func (s *Server) acquire(t target) *exchange {
 }
 
 // identify has the answer carry the request's identifiers.
-func (x *exchange) identify(ctx *fasthttp.RequestCtx) {
+func (x *exchange) identify() {
 	x.id = appendRequestID(x.id[:0], x.headers.requestID)
-	ctx.Response.Header.SetCanonical(keyRequestID, x.id)
+	x.lines = appendLine(x.lines[:0], headerRequestID, x.id)
 	if validTraceparent(x.headers.traceparent) {
-		ctx.Response.Header.SetCanonical(keyTraceparent, x.headers.traceparent)
+		x.lines = appendLine(x.lines, headerTraceparent, x.headers.traceparent)
 	} else {
 		x.headers.traceparent = nil
 	}
+}
+
+// apply moves x.lines to where the HTTP library has an answer's headers.
+func (x *exchange) apply(ctx *fasthttp.RequestCtx) {
+	for rest := x.lines; len(rest) > 0; {
+		end := bytes.IndexByte(rest, '\r')
+		colon := bytes.IndexByte(rest, ':')
+		ctx.Response.Header.SetCanonical(rest[:colon], rest[colon+2:end])
+		rest = rest[end+2:]
+	}
+	x.lines = x.lines[:0]
 }
 
 // finish counts and logs a request that was answered at once, and frees x.
@@ -131,6 +145,8 @@ func (s *Server) dispatch(ctx *fasthttp.RequestCtx, x *exchange) {
 		s.debugExits(ctx)
 	case debugProfiles:
 		s.debugProfiles(ctx)
+	case debugPool:
+		s.debugPool(ctx)
 	}
 }
 

@@ -29,6 +29,7 @@ func (s *Server) infer(ctx *fasthttp.RequestCtx, x *exchange) {
 		return
 	}
 	s.answer(ctx, x)
+	x.apply(ctx)
 }
 
 // begin has the answer written to the response's own buffer, which the HTTP
@@ -140,28 +141,23 @@ func badLength(text string) error {
 	return &oip.Error{Status: http.StatusBadRequest, Message: text}
 }
 
-// answer writes the worker's response.
+// answer puts the worker's response into ctx, and its headers into x.lines.
 func (s *Server) answer(ctx *fasthttp.RequestCtx, x *exchange) {
-	h := &ctx.Response.Header
 	msg := x.call.Call.Response
 	if msg.HeadLength >= 0 {
-		h.SetContentType("application/octet-stream")
-		x.num = strconv.AppendInt(x.num[:0], int64(msg.HeadLength), 10)
-		h.SetCanonical(keyLength, x.num)
+		x.lines = append(x.lines, "Content-Type: application/octet-stream\r\n"...)
+		x.count(headerLength, msg.HeadLength)
 	} else {
-		h.SetContentType("application/json")
+		x.lines = append(x.lines, "Content-Type: application/json\r\n"...)
 	}
 	x.num = appendTiming(x.num[:0], x.call.Queued, x.call.Ran)
-	h.SetCanonical(keyTiming, x.num)
-	x.num = strconv.AppendInt(x.num[:0], int64(x.call.Batch), 10)
-	h.SetCanonical(keyBatch, x.num)
+	x.lines = appendLine(x.lines, headerTiming, x.num)
+	x.count(headerBatch, x.call.Batch)
 	if x.call.Parts > 1 {
-		x.num = strconv.AppendInt(x.num[:0], int64(x.call.Parts), 10)
-		h.SetCanonical(keyParts, x.num)
+		x.count(headerParts, x.call.Parts)
 	}
 	if x.model.early(x.call.Exit) {
-		x.num = strconv.AppendInt(x.num[:0], int64(x.call.Exit), 10)
-		h.SetCanonical(keyExit, x.num)
+		x.count(headerExit, x.call.Exit)
 	}
 
 	body := msg.Body
@@ -171,12 +167,24 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx, x *exchange) {
 			// request's body no longer needs.
 			encoded := appendEncoded(x.spare[:0], body, enc)
 			x.spare, body = body, encoded
-			h.Set("Content-Encoding", enc.name())
+			x.lines = appendLine(x.lines, "Content-Encoding", []byte(enc.name()))
 		}
-		h.Set("Vary", "Accept-Encoding")
+		x.lines = append(x.lines, "Vary: Accept-Encoding\r\n"...)
 	}
 	ctx.Response.SwapBody(body)
 	ctx.SetStatusCode(fasthttp.StatusOK)
+}
+
+// count adds a header with a number.
+func (x *exchange) count(name string, n int) {
+	x.num = strconv.AppendInt(x.num[:0], int64(n), 10)
+	x.lines = appendLine(x.lines, name, x.num)
+}
+
+// appendLine appends a header as it goes out.
+func appendLine(dst []byte, name string, value []byte) []byte {
+	dst = append(append(dst, name...), ": "...)
+	return append(append(dst, value...), "\r\n"...)
 }
 
 // appendTiming appends a Server-Timing value, in milliseconds.

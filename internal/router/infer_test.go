@@ -16,6 +16,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"motley/internal/dispatch"
 	"motley/internal/live"
 )
 
@@ -169,7 +170,10 @@ type loopFunc struct {
 
 func (l loopFunc) Do(r *live.Request) error { return l.do(r) }
 
-func (l loopFunc) Begin(r *live.Request, w live.Waiter) { go func() { w.Answered(l.do(r)) }() }
+func (l loopFunc) Begin(r *live.Request, w live.Waiter) dispatch.RequestID {
+	go func() { w.Answered(l.do(r)) }()
+	return 0
+}
 
 // TestServedAllocations counts the allocations of whole requests, from the
 // bytes of a connection to the bytes of a connection.

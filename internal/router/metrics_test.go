@@ -8,11 +8,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/valyala/fasthttp"
 
 	"motley/internal/backend"
 	"motley/internal/live"
+	"motley/internal/promtest"
 )
 
 func TestMetrics(t *testing.T) {
@@ -82,7 +82,7 @@ func TestMetrics(t *testing.T) {
 	if strings.Contains(text, "aaaaa") || strings.Contains(text, `"other"`) {
 		t.Error("a client made a label value")
 	}
-	lint(t, text)
+	promtest.Check(t, text, "")
 
 	var stats struct {
 		ModelStats []struct {
@@ -125,18 +125,6 @@ func (f *fixture) wantMetric(series string, value int) {
 		}
 	}
 	f.t.Errorf("/metrics has no %s", series)
-}
-
-// lint holds metrics against Prometheus's habits.
-func lint(t *testing.T, text string) {
-	t.Helper()
-	problems, err := promlint.New(strings.NewReader(text)).Lint()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range problems {
-		t.Errorf("%s: %s", p.Metric, p.Text)
-	}
 }
 
 func TestRuntimeCollectors(t *testing.T) {

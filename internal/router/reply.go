@@ -14,17 +14,6 @@ import (
 	"motley/internal/oip"
 )
 
-// The response headers that are set on every request, in canonical form.
-var (
-	keyRequestID   = []byte(headerRequestID)
-	keyTraceparent = []byte(headerTraceparent)
-	keyLength      = []byte(headerLength)
-	keyTiming      = []byte(headerTiming)
-	keyBatch       = []byte(headerBatch)
-	keyParts       = []byte(headerParts)
-	keyExit        = []byte(headerExit)
-)
-
 // writeError answers with {"error": text}.
 func writeError(ctx *fasthttp.RequestCtx, status int, text string) {
 	ctx.SetStatusCode(status)

@@ -28,6 +28,7 @@ const (
 	debugState
 	debugExits
 	debugProfiles
+	debugPool
 )
 
 // methods says which methods an endpoint takes: the value of Allow.
@@ -54,6 +55,7 @@ var methods = [...]string{
 	debugState:        "GET, HEAD",
 	debugExits:        "GET, HEAD",
 	debugProfiles:     "GET, HEAD",
+	debugPool:         "GET, HEAD",
 }
 
 // allows reports whether e takes a request of the given method.
@@ -75,7 +77,8 @@ type target struct {
 }
 
 // route takes a normalised path apart. What it accepts is Triton's set of
-// paths, plus infer_stream, /metrics, and /debug/state, /debug/exits and /debug/profiles.
+// paths, plus infer_stream, /metrics, and /debug/state, /debug/exits, /debug/profiles and
+// /debug/pool.
 func route(path []byte) target {
 	switch string(path) {
 	case "/v2", "/v2/":
@@ -98,6 +101,8 @@ func route(path []byte) target {
 		return target{endpoint: debugExits}
 	case "/debug/profiles":
 		return target{endpoint: debugProfiles}
+	case "/debug/pool":
+		return target{endpoint: debugPool}
 	}
 	if rest, ok := bytes.CutPrefix(path, []byte("/v2/models/")); ok {
 		return routeModel(rest)

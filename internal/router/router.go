@@ -2,7 +2,7 @@
 // v2 as Triton does (paths, error forms, statuses, the binary tensor
 // extension), hands inference requests to the loop that owns the dispatch
 // core, and answers with what comes back: once, or event by event. Besides, it
-// serves /metrics, /debug/state, /debug/exits and /debug/profiles.
+// serves /metrics, /debug/state, /debug/exits, /debug/profiles and /debug/pool.
 //
 // A request's body is read once into a buffer of the HTTP server and stays
 // there until the answer is written; the answer's buffer is the one the worker
@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
+	"motley/internal/dispatch"
 	"motley/internal/earlyexit"
 	"motley/internal/live"
 	"motley/internal/oip"
@@ -34,7 +35,9 @@ type Loop interface {
 	// Begin one that nobody waits for; see live.Loop.
 	Do(*live.Request) error
 	DoContext(context.Context, *live.Request) error
-	Begin(*live.Request, live.Waiter)
+	Begin(*live.Request, live.Waiter) dispatch.RequestID
+	// Leave gives up what Begin started.
+	Leave(dispatch.RequestID, *reactor.Loop)
 	Snapshot() live.Snapshot
 	ModelReady(pool.ModelID) bool
 	RetryAfter(pool.ModelID) time.Duration
@@ -82,7 +85,10 @@ type Config struct {
 	Learned func() []pool.Learned
 	// Gatherer is what /metrics prints; nil = /metrics is not there.
 	Gatherer prometheus.Gatherer
-	Log      *slog.Logger // default: discard
+	// Health says how far every worker can be relied on, for /debug/pool; nil:
+	// nobody knows.
+	Health func() []live.WorkerHealth
+	Log    *slog.Logger // default: discard
 
 	Name    string // of the server, in GET /v2; default "motley"
 	Version string // default "dev"

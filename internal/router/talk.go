@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strconv"
 
 	"github.com/valyala/fasthttp"
 
@@ -95,8 +96,9 @@ func (t *talk) begin(c *client) {
 	t.x = s.acquire(route(r.Path))
 	x := t.x
 	x.headers.take(r.Fields)
-	x.identify(ctx)
+	x.identify()
 	if !s.known(ctx, x) {
+		x.apply(ctx)
 		t.finish()
 		return
 	}
@@ -106,11 +108,16 @@ func (t *talk) begin(c *client) {
 	}
 	x.begin(ctx)
 	if x.model.Do != nil {
-		go func() { t.Answered(x.model.Do(context.Background(), &x.call)) }()
+		ctx, cancel := context.WithCancel(context.Background())
+		c.leave = cancel
+		go func() {
+			defer cancel()
+			t.Answered(x.model.Do(ctx, &x.call))
+		}()
 		return
 	}
 	x.call.Call.Home = c.loop
-	s.loop.Begin(&x.call, t)
+	c.asked, c.leave = s.loop.Begin(&x.call, t), nil
 }
 
 // open makes the answer's form ready.
@@ -125,11 +132,13 @@ func (t *talk) Answered(err error) {
 	s := t.front.server
 	switch {
 	case err != nil:
+		t.x.apply(&t.ctx)
 		s.refuse(&t.ctx, t.x, err)
 	case len(t.x.call.Call.Response.Body) >= inlineAnswer && t.x.headers.acceptEncoding != nil:
 		// To compress takes long enough to keep others waiting.
 		go func() {
 			s.answer(&t.ctx, t.x)
+			t.x.apply(&t.ctx)
 			t.finish()
 		}()
 		return
@@ -141,30 +150,44 @@ func (t *talk) Answered(err error) {
 
 // finish sends the answer.
 func (t *talk) finish() {
-	t.front.server.finish(&t.ctx, t.x)
+	x := t.x
 	t.x = nil
+	t.out = t.out[:0]
+	if len(x.lines) > 0 { // an answer of a worker, all of whose headers are there
+		t.out = append(append(t.out, t.front.status(x.start)...), x.lines...)
+	}
+	t.front.server.finish(&t.ctx, x)
 	t.send()
 }
 
 // late answers a request of which not all came in time.
 func (t *talk) late(c *client) {
-	t.client, t.hangUp, t.whole = c, true, len(t.in)
+	t.client, t.hangUp, t.whole, t.out = c, true, len(t.in), t.out[:0]
 	t.open()
 	t.front.server.malformed(&t.ctx, os.ErrDeadlineExceeded)
 	c.set(busy)
 	t.send()
 }
 
-// send writes the answer out.
+// send writes the answer out, of which t.out may have the beginning.
 func (t *talk) send() {
 	resp := &t.ctx.Response
 	body := resp.Body()
-	resp.Header.SetContentLength(len(body))
 	t.hangUp = t.hangUp || t.front.server.closing.Load()
-	if t.hangUp {
-		resp.Header.SetConnectionClose()
+	if len(t.out) > 0 {
+		t.out = append(t.out, "Content-Length: "...)
+		t.out = strconv.AppendInt(t.out, int64(len(body)), 10)
+		if t.hangUp {
+			t.out = append(t.out, "\r\nConnection: close"...)
+		}
+		t.out = append(t.out, "\r\n\r\n"...)
+	} else {
+		resp.Header.SetContentLength(len(body))
+		if t.hangUp {
+			resp.Header.SetConnectionClose()
+		}
+		t.out = resp.Header.AppendBytes(t.out)
 	}
-	t.out = resp.Header.AppendBytes(t.out[:0])
 	if len(body) <= inlineAnswer {
 		t.out, body = append(t.out, body...), nil
 	}

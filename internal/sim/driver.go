@@ -19,6 +19,7 @@ type driver struct {
 	live     int   // requests
 	runs     []ran // by the low 32 bits of the BatchID
 	running  int   // batches
+	watch    *watcher
 	actions  []dispatch.Action
 	sizes    []int
 	result   Result
@@ -28,6 +29,7 @@ type driver struct {
 type ran struct {
 	id     dispatch.BatchID
 	live   bool
+	at     mono.Time // its start
 	items  int
 	stages []dispatch.Stage
 }
@@ -47,13 +49,18 @@ func (d *driver) run(cfg Config, arrivals []Arrival) (Result, error) {
 	for i := range cfg.Changes {
 		d.push(event{at: cfg.Changes[i].At, kind: cfg.Changes[i].Kind, batch: dispatch.BatchID(i)})
 	}
+	d.watch = nil
+	if cfg.Watch != nil {
+		d.watch = newWatcher(*cfg.Watch, &cfg.Core)
+		d.push(event{at: mono.Time(d.watch.Every), kind: dispatch.Tick})
+	}
 	for d.advance() {
 		if cfg.Stop != nil && cfg.Stop() {
 			break
 		}
 	}
 	d.result.Counts = core.Counts()
-	d.cfg, d.core, d.arrivals = Config{}, nil, nil
+	d.cfg, d.core, d.arrivals, d.watch = Config{}, nil, nil, nil
 	return d.result, nil
 }
 
@@ -89,7 +96,12 @@ func (d *driver) happen(e event) {
 	case dispatch.Finish, dispatch.Fail:
 		ev := dispatch.Event{At: e.at, Kind: e.kind, Fault: e.fault, Batch: e.batch}
 		if e.kind == dispatch.Finish {
-			ev.Stages = d.runs[uint32(e.batch)].stages
+			r := &d.runs[uint32(e.batch)]
+			ev.Stages = r.stages
+			if d.watch != nil {
+				worker, expected := d.core.Expected(e.batch, ev.Stages)
+				d.watch.ward.Batch(worker, e.at.Sub(r.at), expected)
+			}
 		}
 		d.step(ev)
 	case dispatch.Exit:
@@ -97,6 +109,8 @@ func (d *driver) happen(e event) {
 		if r := &d.runs[uint32(e.batch)]; r.live && r.id == e.batch {
 			d.step(dispatch.Event{At: e.at, Kind: e.kind, Batch: e.batch, Member: int(e.member)})
 		}
+	case dispatch.Tick:
+		d.look(e.at)
 	default:
 		d.step(d.cfg.Changes[e.batch])
 	}
@@ -176,7 +190,7 @@ func (d *driver) start(at mono.Time, a *dispatch.Action) {
 		d.runs = append(d.runs, ran{})
 	}
 	r := &d.runs[slot]
-	*r = ran{id: a.Batch, live: true, items: items, stages: append(r.stages[:0], o.Stages...)}
+	*r = ran{id: a.Batch, live: true, at: at, items: items, stages: append(r.stages[:0], o.Stages...)}
 	for _, early := range o.Early {
 		if early.After < o.Took {
 			d.push(event{at: at.Add(early.After), kind: dispatch.Exit, batch: a.Batch, member: int32(early.Member)})

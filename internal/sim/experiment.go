@@ -53,6 +53,9 @@ type Experiment struct {
 	// nil = none.
 	OutagesOver func(span time.Duration) []Outage
 
+	// Watch has the workers' health judged. nil: nobody does.
+	Watch *Watch
+
 	// Hopeless is the share of the requests ended so far which, once missed,
 	// ends a run early (after 2,000). 0 = 0.05; negative = never. It is not
 	// used when the rate or the pool changes in time, nor by Measure.

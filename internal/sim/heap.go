@@ -5,8 +5,8 @@ import (
 	"motley/internal/mono"
 )
 
-// event is what will happen: the end of an execution, an early answer of one, or
-// a change of a worker.
+// event is what will happen: the end of an execution, an early answer of one, a
+// change of a worker, or (a Tick) a judgement of all workers.
 // (time, kind, sequence) is its order.
 type event struct {
 	at    mono.Time

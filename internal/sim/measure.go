@@ -229,7 +229,7 @@ func (r *Runner) config(seed uint64) (Config, error) {
 			core.Profiles[m] = append(core.Profiles[m], p)
 		}
 	}
-	cfg := Config{Core: core, Serve: FromTruth(x.Truth, r.workers, workload.Stream(seed, "service"))}
+	cfg := Config{Core: core, Watch: x.Watch, Serve: FromTruth(x.Truth, r.workers, workload.Stream(seed, "service"))}
 	for i, d := range x.Disturb {
 		next, err := d(cfg.Serve, Setting{
 			Types: x.Types, Workers: r.workers, Rng: workload.Stream(seed, fmt.Sprintf("disturbance %d", i)), Span: r.span,

@@ -53,8 +53,11 @@ type Config struct {
 	Core dispatch.Config
 	// Serve draws how an execution goes. It is called once per Start, in order.
 	Serve func(Execution) Outcome
-	// Changes are worker events (WorkerState, WorkerLimit) to come, by At.
+	// Changes are worker events (WorkerState, WorkerLimit, WorkerHealth) to come,
+	// by At.
 	Changes []dispatch.Event
+	// Watch judges the workers' health. nil: nobody does.
+	Watch *Watch
 	// Stop is asked after each event; true ends the run there. nil: it runs
 	// until every request has ended.
 	Stop func() bool

@@ -111,8 +111,8 @@ func (w *Worker) slowness(j *Judgement) {
 
 // staleness widens what is expected of a worker that nothing was heard of.
 func (w *Worker) staleness(now mono.Time, j *Judgement) {
-	if !w.seen && w.access == "" {
-		return // no telemetry is configured, or none has come yet
+	if !w.seen && w.access == "" && !w.expected {
+		return // no telemetry is configured
 	}
 	age := now.Sub(w.news)
 	if age <= w.cfg.StaleAfter {
@@ -122,7 +122,7 @@ func (w *Worker) staleness(now mono.Time, j *Judgement) {
 	over := float64(age-w.cfg.StaleAfter) / float64(5*w.cfg.StaleAfter)
 	j.Uncertainty = max(j.Uncertainty, 1+min(1, over))
 	text := fmt.Sprintf("nothing was heard of its hardware for %v", age.Round(time.Second))
-	if w.access != device.Reachable {
+	if w.access != device.Reachable && w.access != "" {
 		text += fmt.Sprintf(" (%s: %s)", w.access, w.why)
 	}
 	j.Evidence = append(j.Evidence, text)

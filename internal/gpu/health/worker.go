@@ -50,11 +50,12 @@ type Worker struct {
 	der   derating
 	top   device.Number // the highest SM clock, MHz
 
-	last   device.Sample // that answered
-	seen   bool          // last is one
-	news   mono.Time     // when last was made
-	access device.Access // how asking ended last
-	why    string        // Sample.Detail
+	last     device.Sample // that answered
+	seen     bool          // last is one
+	expected bool          // some are to come
+	news     mono.Time     // when last was made
+	access   device.Access // how asking ended last
+	why      string        // Sample.Detail
 
 	fault  fault
 	faults int       // so far
@@ -73,6 +74,14 @@ type Worker struct {
 
 // Describe tells what the worker runs on.
 func (w *Worker) Describe(d device.Device) { w.top = d.SMClockMaxMHz }
+
+// Expect tells that samples are to come from now on: that none does counts as
+// much as that they stop.
+func (w *Worker) Expect(now mono.Time) {
+	if !w.seen {
+		w.expected, w.news = true, now
+	}
+}
 
 // Sample takes a sample of what the worker runs on, handed over at now.
 func (w *Worker) Sample(now mono.Time, s device.Sample) {
