@@ -1,5 +1,9 @@
 package dispatch
 
+// crowd is how many requests make a batch that is worth while before early drop pays: where
+// it takes but a few, one that is nearly late hardly shrinks it.
+const crowd = 8
+
 // dropEarly turns away, in an overload, what waits at the head of a queue and has too
 // little time left for a batch that is worth while. It would shrink the batch it is in
 // and so make what waits behind it late in turn, until only small batches run, of
@@ -12,7 +16,7 @@ func (p *priced) dropEarly(t *Turn) {
 	for i := range t.c.models {
 		m := &t.c.models[i]
 		enough := m.enough()
-		if enough == 0 || m.coming > 0 || !m.demand.overload() {
+		if enough == 0 || float64(enough) < crowd*m.demand.size*float64(m.up) || m.coming > 0 || !m.demand.overload() {
 			continue
 		}
 		for m.queue.items > enough && p.hasty(t, m) {

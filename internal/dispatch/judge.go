@@ -12,6 +12,9 @@ const (
 	// pauseShare is the share of the QoS target that the quantile may ask for beyond the
 	// mean (or as much as the mean, if that is more) before that is taken for pauses.
 	pauseShare = 0.25
+	// judgeEvery is how many arrivals there are to one that has the model judged by
+	// the quantile judged anew, beside what every finished batch does.
+	judgeEvery = 16
 )
 
 // judge sets the quantile that feasibility is judged by: the model's own, as
@@ -28,11 +31,7 @@ func (c *Core) judge(m *model) {
 	if c.Splits(m.id) {
 		least = min(least, m.least())
 	}
-	asked, carried := 0.0, 0.0 // items per ns
-	if m.demand.gap > 0 {
-		asked = m.demand.size / m.demand.gap
-	}
-	pauses := false
+	keeps, pauses := false, false
 	for i := range m.groups {
 		g := &m.groups[i]
 		if g.up == 0 {
@@ -41,18 +40,37 @@ func (c *Core) judge(m *model) {
 		if !g.profile.Settled() {
 			return // too little is known to give up on it
 		}
-		n := min(max(usual, g.enough, int(g.batch)), g.maxItems)
-		mean, bound := g.profile.Mean(n), g.profile.Bound(n, m.Quantile)
-		if bound-mean > max(time.Duration(pauseShare*float64(m.QoS)), mean) {
+		if m.pauses(g, usual) {
 			pauses = true
-			continue
-		}
-		full := g.profile.Within(m.QoS, min(max(m.MaxBatch, least), g.maxItems), m.Quantile)
-		if full >= least {
-			carried += float64(g.up*c.workers[g.workers[0]].Concurrency*full) / float64(max(1, g.profile.Mean(full)))
+		} else {
+			keeps = keeps || least <= g.maxItems && g.profile.Bound(least, m.Quantile) <= m.QoS
 		}
 	}
-	if m.up > 0 && (carried == 0 || pauses && carried < asked) {
+	if m.up > 0 && (!keeps || pauses && m.demand.gap > 0 && c.carried(m, usual, least)*m.demand.gap < m.demand.size) {
 		m.judged = evenQuantile
 	}
+}
+
+// pauses reports whether the quantile asks for so much more than the mean, of the
+// batches that the group runs, that this leaves no time to wait.
+func (m *model) pauses(g *group, usual int) bool {
+	n := min(max(usual, g.enough, int(g.batch)), g.maxItems)
+	mean, bound := g.profile.Mean(n), g.profile.Bound(n, m.Quantile)
+	return bound-mean > max(time.Duration(pauseShare*float64(m.QoS)), mean)
+}
+
+// carried is how many items per ns the workers do that do not pause, in batches
+// that keep the target.
+func (c *Core) carried(m *model, usual, least int) float64 {
+	sum := 0.0
+	for i := range m.groups {
+		g := &m.groups[i]
+		if g.up == 0 || m.pauses(g, usual) {
+			continue
+		}
+		if n := g.profile.Within(m.QoS, min(max(m.MaxBatch, least), g.maxItems), m.Quantile); n >= least {
+			sum += float64(g.up*c.workers[g.workers[0]].Concurrency*n) / float64(max(1, g.profile.Mean(n)))
+		}
+	}
+	return sum
 }

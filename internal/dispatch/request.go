@@ -38,7 +38,7 @@ func (c *Core) arrive(ev Event) {
 	}
 	m.demand.add(c.now, ev.Size)
 	m.noteBusy()
-	if m.judged == m.Quantile { // the usual size may have changed
+	if m.demand.seen%judgeEvery == 0 && m.judged == m.Quantile { // the usual size may have changed
 		c.judge(m)
 	}
 	if reason := c.admit(m, r); reason != 0 {
