@@ -32,9 +32,15 @@ func (c *Core) admit(m *model, r *request) Reason {
 	return 0
 }
 
-// trialEvery is how long workers must have stood idle before a request that
-// they are believed to be too slow for is sent to one of them all the same.
-const trialEvery = mono.Time(time.Second)
+const (
+	// trialEvery is how long a worker must have stood idle before a request that it
+	// is believed to be too slow for is sent to it all the same; of n alike one
+	// takes its turn n times as often, since what it shows holds for all.
+	trialEvery = mono.Time(time.Second)
+	// trialShare is one over the share of the workers of a type that may run when
+	// another one is tried.
+	trialShare = 8
+)
 
 // lockedOut reports whether every up worker is believed to be too slow for the
 // model's own QoS target, so that, were the belief acted on, nothing would
@@ -47,7 +53,7 @@ func (c *Core) lockedOut(m *model, r *request) bool {
 // trialDue reports whether a free worker of the group may be tried against
 // belief.
 func (c *Core) trialDue(g *group) bool {
-	return g.free > 0 && g.flying == 0 && c.now-g.tried >= trialEvery
+	return g.free > 0 && g.flying <= g.up/trialShare && c.now-g.tried >= trialEvery/mono.Time(g.up)
 }
 
 // trial reports whether the request is to be admitted as one.
@@ -106,7 +112,7 @@ func (c *Core) predictFinish(m *model, r *request) mono.Time {
 		if !g.profile.Settled() {
 			return c.now
 		}
-		need := g.profile.Bound(min(together, g.maxItems), m.Quantile)
+		need := g.profile.Bound(min(together, g.maxItems), m.judged)
 		for _, id := range g.workers {
 			w := &c.workers[id]
 			if !w.Allows(c.now) || w.limit(r.model) < r.size {
@@ -262,7 +268,7 @@ func (c *Core) Idle(m pool.ModelID, items int) time.Duration {
 		if items > g.maxItems {
 			continue
 		}
-		if d := g.profile.Bound(items, mod.Quantile); least == 0 || d < least {
+		if d := g.profile.Bound(items, mod.judged); least == 0 || d < least {
 			least = d
 		}
 	}

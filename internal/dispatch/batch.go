@@ -37,7 +37,7 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 	p := g.profile
 	took := p.Mean(b.items)
 	b.ends = c.now.Add(took + wk.rests(took))
-	hang := c.now.Add(p.Bound(b.items, mod.Quantile) + c.cfg.Hang)
+	hang := c.now.Add(p.Bound(b.items, mod.judged) + c.cfg.Hang)
 	c.timers.set(hang, batchTimer, bslot)
 	wk.running = append(wk.running, bslot)
 	wk.Breaker.Sent(c.now)
@@ -102,6 +102,7 @@ func (c *Core) finish(id BatchID, stages []Stage) {
 	w.vital.finished++
 	w.Breaker.Success(c.now)
 	c.learn(b, w, stages)
+	c.judge(&c.models[b.model])
 	for _, s := range b.members {
 		if s != gone {
 			c.answered(b, s)

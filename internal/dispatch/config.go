@@ -14,8 +14,8 @@ type Model struct {
 	// none. Default 1 s.
 	QoS time.Duration
 	// Quantile is the share of requests that must be inside QoS, and the
-	// quantile of the latency estimate that feasibility is judged by. In
-	// (0.5, 1); default 0.99.
+	// quantile of the latency estimate that feasibility is judged by, as long as
+	// it can be kept. In (0.5, 1); default 0.99.
 	Quantile float64
 	// MaxBatch is the most items that requests are merged up to; 1 = never
 	// merge. A single larger request still runs, alone. Default 64.

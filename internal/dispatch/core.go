@@ -50,6 +50,7 @@ type model struct {
 	groups   []group
 	profiles []*pool.Profile // by instance type, of the first groups
 	mix      pool.Mix        // how far rows run, on all of them
+	judged   float64         // quantile that feasibility is judged by, see judge
 	first    int32           // the group of the first worker's type
 	up       int             // workers that serve it and are up
 	coming   int             // workers that serve it and are starting

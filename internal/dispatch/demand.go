@@ -14,7 +14,7 @@ type demand struct {
 	last mono.Time
 	gap  float64 // mean time between arrivals, ns, over about demandSpan of them
 	size float64 // mean items, likewise
-	shed float64 // share of requests that had to make room for others, likewise
+	shed float64 // share of requests that made room for others or whose turn came too late, likewise
 	bins [demandBins]sizeBin
 }
 
@@ -64,8 +64,11 @@ func binOf(n int) int {
 // mean is the mean size, in items, of the requests in the bin, rounded up.
 func (b *sizeBin) mean() int { return int(math.Ceil(b.items / b.requests)) }
 
-// overload reports whether so many requests had to make room for others of
-// late that the pool cannot serve them all for now.
+// noteShed notes that a request is turned away whose turn does not come in time.
+func (d *demand) noteShed() { d.shed += 1.0 / demandSpan }
+
+// overload reports whether so many requests were turned away of late that the
+// pool cannot serve them all for now.
 func (d *demand) overload() bool { return d.shed > overloadShare }
 
 // overloadShare is the share of requests from which on that is an overload and

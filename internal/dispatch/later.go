@@ -79,9 +79,9 @@ func (p *plan) laterInParts(m *model, r *request, rows int, avoid pool.WorkerID)
 		if !g.profile.Settled() || r.deadline == mono.Never {
 			return true
 		}
-		whole := max(1, g.profile.Bound(most, m.Quantile))
+		whole := max(1, g.profile.Bound(most, m.judged))
 		window := r.deadline.Sub(from)
-		n := min(rows, int(window/whole))*most + g.profile.Within(window%whole, most, m.Quantile)
+		n := min(rows, int(window/whole))*most + g.profile.Within(window%whole, most, m.judged)
 		n = min(n, rows)
 		l.beyond += time.Duration(float64(whole) * float64(n) / float64(most))
 		if rows -= n; rows == 0 {

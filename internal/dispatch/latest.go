@@ -63,7 +63,7 @@ func (c *Core) present(m *model, items int, ahead float64) (time.Duration, bool)
 		if ahead > 0 || g.free == 0 { // it will not be planned in a smaller batch
 			n = max(n, min(g.enough, m.MaxBatch, g.maxItems))
 		}
-		need := g.profile.Bound(n, m.Quantile)
+		need := g.profile.Bound(n, m.judged)
 		for _, id := range g.workers {
 			w := &c.workers[id]
 			if !w.Allows(c.now) || w.limit(m.id) < items {
@@ -94,7 +94,7 @@ func (c *Core) usual(m *model, items int) time.Duration {
 			if g.up == 0 || g.maxItems < items {
 				continue
 			}
-			d := g.profile.Bound(items, m.Quantile)
+			d := g.profile.Bound(items, m.judged)
 			if d > last && (!found || d < need) {
 				need, found = d, true
 			}
@@ -104,14 +104,14 @@ func (c *Core) usual(m *model, items int) time.Duration {
 		}
 		for i := range m.groups {
 			g := &m.groups[i]
-			if g.up == 0 || g.maxItems < items || g.profile.Bound(items, m.Quantile) != need {
+			if g.up == 0 || g.maxItems < items || g.profile.Bound(items, m.judged) != need {
 				continue
 			}
 			for range g.up {
 				busy *= g.busy
 			}
 			n := min(max(items, g.enough, int(g.batch)), g.maxItems)
-			waited = min(waited, g.profile.Mean(n)+g.profile.Bound(n, m.Quantile))
+			waited = min(waited, g.profile.Mean(n)+g.profile.Bound(n, m.judged))
 		}
 		if busy <= 1-m.Quantile && !c.traits.Late {
 			return min(need, waited)

@@ -84,7 +84,7 @@ func (p *plan) entire(s member) bool {
 // keeps reports whether the batch with so many items more ends by due.
 func (p *plan) keeps(d *draft, more int, due mono.Time) bool {
 	return !d.group.profile.Settled() ||
-		d.start.Add(d.group.profile.Bound(d.items+more, p.t.c.models[d.model].Quantile)) <= due
+		d.start.Add(d.group.profile.Bound(d.items+more, p.t.c.models[d.model].judged)) <= due
 }
 
 // exchange returns the member of d that r of e may take the place of so that d

@@ -98,7 +98,7 @@ func (p *plan) joinable(m *model, g *group, r *request, avoid pool.WorkerID, und
 			return true
 		}
 		at := wait + float64(d.start.Add(g.profile.Mean(n))-d.end)
-		if at < cost && (!g.profile.Settled() || d.start.Add(g.profile.Bound(p.atLeast(g, i, n), m.Quantile)) <= min(d.due, r.deadline)) {
+		if at < cost && (!g.profile.Settled() || d.start.Add(g.profile.Bound(p.atLeast(g, i, n), m.judged)) <= min(d.due, r.deadline)) {
 			best, cost = i, at
 		}
 		return true
@@ -126,7 +126,7 @@ func (p *plan) startable(m *model, g *group, r *request, avoid pool.WorkerID, un
 	if !(l.free && l.first < 0) {
 		n = max(n, g.enough)
 	}
-	if g.profile.Settled() && l.end.Add(g.profile.Bound(n, m.Quantile)) > r.deadline &&
+	if g.profile.Settled() && l.end.Add(g.profile.Bound(n, m.judged)) > r.deadline &&
 		!(l.free && l.first < 0 && p.t.c.trialDue(g) && p.t.c.lockedOut(m, r)) {
 		return -1, 0
 	}

@@ -110,7 +110,7 @@ func (p *clockwork) joins(t *Turn, m *model, g *group, r *request, id pool.Worke
 	l := &p.tails[id]
 	n := l.items + r.size
 	return l.items > 0 && mergeable(&t.c.requests[l.lead], r) && n <= min(m.MaxBatch, t.c.workers[id].limit(m.id)) &&
-		l.start.Add(g.profile.Bound(n, m.Quantile)) <= min(l.due, r.deadline)
+		l.start.Add(g.profile.Bound(n, m.judged)) <= min(l.due, r.deadline)
 }
 
 // stays reports whether the request is still in good hands with the worker.
@@ -138,7 +138,7 @@ func (p *clockwork) soonest(t *Turn, r *request) (best pool.WorkerID, late bool)
 	for i := range m.groups {
 		g := &m.groups[i]
 		need := g.profile.Mean(r.size)
-		bound := g.profile.Bound(r.size, m.Quantile)
+		bound := g.profile.Bound(r.size, m.judged)
 		for _, id := range g.workers {
 			w := &t.c.workers[id]
 			if !w.Allows(t.c.now) || w.limit(r.model) < r.size || id == avoid {

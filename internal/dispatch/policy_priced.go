@@ -89,6 +89,7 @@ func (p *priced) Dispatch(t *Turn) {
 	}
 	p.prices.refresh(t.c, &p.o)
 	p.plan.o, p.plan.y = &p.o, p.prices.y
+	p.dropEarly(t)
 	started := 0
 	for n := ahead + t.c.free; ; n *= 2 {
 		p.make(t, n)
@@ -100,7 +101,7 @@ func (p *priced) Dispatch(t *Turn) {
 	}
 	for _, slot := range p.out {
 		if r := &t.c.requests[slot]; r.state == queued {
-			t.c.models[r.model].demand.shed += 1.0 / demandSpan
+			t.c.models[r.model].demand.noteShed()
 			t.reject(slot)
 		}
 	}
@@ -226,7 +227,7 @@ func (p *priced) deferred(t *Turn, l *lane) bool {
 		}
 	}
 	more := d.items + int(m.demand.size)
-	latest := d.due.Add(-d.group.profile.Bound(more, m.Quantile))
+	latest := d.due.Add(-d.group.profile.Bound(more, m.judged))
 	if more > d.most || latest <= t.c.now {
 		return false
 	}

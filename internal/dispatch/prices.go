@@ -116,7 +116,7 @@ func (p *prices) class(m *model, n int, share float64, merging, parts bool) {
 // the group: its share of a full batch where requests are merged, or run in
 // parts because they would miss the QoS target whole. +Inf where neither goes.
 func (g *group) cost(m *model, n int, merging, parts bool) float64 {
-	whole := n <= g.maxItems && !(g.profile.Settled() && g.profile.Bound(n, m.Quantile) > m.QoS)
+	whole := n <= g.maxItems && !(g.profile.Settled() && g.profile.Bound(n, m.judged) > m.QoS)
 	if !whole && !parts {
 		return math.Inf(1)
 	}
@@ -125,7 +125,7 @@ func (g *group) cost(m *model, n int, merging, parts bool) float64 {
 	if whole && (!merging || most <= n) {
 		return lone
 	}
-	full := g.profile.Within(time.Duration(pricesShare*float64(m.QoS)), most, m.Quantile)
+	full := g.profile.Within(time.Duration(pricesShare*float64(m.QoS)), most, m.judged)
 	if full == 0 {
 		if whole {
 			return lone

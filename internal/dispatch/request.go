@@ -38,6 +38,9 @@ func (c *Core) arrive(ev Event) {
 	}
 	m.demand.add(c.now, ev.Size)
 	m.noteBusy()
+	if m.demand.seen%judgeEvery == 0 && m.judged == m.Quantile { // the usual size may have changed
+		c.judge(m)
+	}
 	if reason := c.admit(m, r); reason != 0 {
 		c.spare = append(c.spare, slot)
 		c.counts.Rejected++
@@ -103,6 +106,9 @@ func (c *Core) lastCall(slot uint32) {
 		reason = NoWorker
 	case c.traits.Late:
 		reason = TooLarge
+	}
+	if reason == Deadline {
+		m.demand.noteShed()
 	}
 	c.drop(slot, reason)
 }
@@ -201,7 +207,7 @@ func (c *Core) latestStart(m *model, r *request) mono.Time {
 		if !g.profile.Settled() {
 			return r.deadline
 		}
-		if at := r.deadline - mono.Time(g.profile.Bound(rows, m.Quantile)); at > latest {
+		if at := r.deadline - mono.Time(g.profile.Bound(rows, m.judged)); at > latest {
 			latest = at
 		}
 	}

@@ -132,5 +132,5 @@ func room(m *model, g *group, start, due mono.Time, most int) int {
 	if !g.profile.Settled() || due == mono.Never {
 		return most
 	}
-	return g.profile.Within(due.Sub(start), most, m.Quantile)
+	return g.profile.Within(due.Sub(start), most, m.judged)
 }

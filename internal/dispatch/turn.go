@@ -110,7 +110,7 @@ func (t *Turn) share(m pool.ModelID, i int) int {
 // fits reports whether a free worker of the group would answer n items before
 // the deadline.
 func (t *Turn) fits(m *model, g *group, n int, deadline mono.Time) bool {
-	return n <= g.maxItems && t.c.now.Add(g.profile.Bound(n, m.Quantile)) <= deadline
+	return n <= g.maxItems && t.c.now.Add(g.profile.Bound(n, m.judged)) <= deadline
 }
 
 // takes reports whether a free worker of the group is to be tried for the
@@ -166,7 +166,7 @@ func (t *Turn) avoided(m *model, r *request) pool.WorkerID {
 	}
 	for i := range m.groups {
 		g := &m.groups[i]
-		need := g.profile.Bound(r.size, m.Quantile)
+		need := g.profile.Bound(r.size, m.judged)
 		for _, id := range g.workers {
 			w := &t.c.workers[id]
 			if id != r.failedOn && w.Allows(t.c.now) && w.limit(m.id) >= r.size &&

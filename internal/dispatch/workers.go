@@ -75,6 +75,7 @@ func (c *Core) recount() {
 				}
 			}
 		}
+		c.judge(m)
 	}
 }
 

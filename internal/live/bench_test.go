@@ -91,6 +91,7 @@ func TestDoAllocatesNothing(t *testing.T) {
 		t.Skip("sync.Pool drops at random under the race detector")
 	}
 	l := benchLoop(t)
+	l.cfg.Observer = &observed{}
 	r := ask("x", 1)
 	n := testing.AllocsPerRun(2000, func() {
 		if err := l.Do(r); err != nil {

@@ -46,9 +46,30 @@ func TestRetryElsewhere(t *testing.T) {
 	})
 }
 
+// TestStepped has the observer told of one step in so many.
+func TestStepped(t *testing.T) {
+	seen := &observed{}
+	steps := 0
+	l := setup{fakes: fakes{{}}, state: pool.Up}.start(t)
+	l.cfg.Observer = seen
+	l.cfg.Trace = func(dispatch.Event, []dispatch.Action) { steps++ }
+	for range 10 * StepsPerReport {
+		r := ask("x", 1)
+		answered(t, r, do(l, r))
+	}
+	closed(t, l)
+	if seen.stepped != steps/StepsPerReport || seen.stepped < 20 {
+		t.Errorf("told of %d steps of %d", seen.stepped, steps)
+	}
+	if seen.took <= 0 {
+		t.Errorf("they took %v", seen.took)
+	}
+}
+
 type observed struct {
 	sync.Mutex
-	retried, failed, done int
+	retried, failed, done, stepped int
+	took                           time.Duration // by the steps
 }
 
 func (o *observed) BatchDone(r BatchReport) {
@@ -58,6 +79,13 @@ func (o *observed) BatchDone(r BatchReport) {
 	if r.Err != nil {
 		o.failed++
 	}
+}
+
+func (o *observed) Stepped(took time.Duration) {
+	o.Lock()
+	defer o.Unlock()
+	o.stepped++
+	o.took += took
 }
 
 func (o *observed) Retried(pool.ModelID) {

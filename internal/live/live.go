@@ -106,12 +106,20 @@ type BatchReport struct {
 	Err       error         // nil, or the *backend.Error
 }
 
-// Observer is told of what ended. Methods are called without the loop's lock,
-// from many goroutines, and must not block.
+// Observer is told of what ended. Methods are called without the loop's lock, but
+// for Stepped, from many goroutines, and must not block.
 type Observer interface {
 	BatchDone(BatchReport)
 	Retried(model pool.ModelID)
+	// Stepped says how long the core took to decide on one event; of StepsPerReport
+	// steps it is told of one, under the loop's lock.
+	Stepped(took time.Duration)
 }
+
+// StepsPerReport is how many steps there are to one that an Observer is told of: few
+// enough, and prime, lest in a steady course of arrivals and ends it always be the
+// same kind.
+const StepsPerReport = 17
 
 // ModelState is one model's part of a snapshot.
 type ModelState struct {

@@ -56,6 +56,7 @@ type Loop struct {
 		tickets  []*ticket    // by RequestID.Index; nil where no request is live
 		runs     []*execution // by the low 32 bits of BatchID
 		actions  []dispatch.Action
+		steps    uint64 // of the core so far
 		timer    *time.Timer
 		armed    mono.Time     // when the timer fires
 		live     int           // requests inside Do
@@ -230,8 +231,17 @@ func (l *Loop) deadlineLocked(now mono.Time, r *Request) mono.Time {
 // stepLocked steps the core and turns its actions into executions and
 // outcomes. The wake-ups are left in wakes, to be sent without the lock.
 func (l *Loop) stepLocked(ev dispatch.Event, wakes *wakeList) {
+	l.mu.steps++
+	timed := l.cfg.Observer != nil && l.mu.steps%StepsPerReport == 0
+	var began mono.Time
+	if timed {
+		began = l.now() // ev.At lies further back
+	}
 	actions := l.mu.core.Step(ev, l.mu.actions[:0])
 	l.mu.actions = actions
+	if timed {
+		l.cfg.Observer.Stepped(l.now().Sub(began))
+	}
 	if l.cfg.Trace != nil {
 		l.cfg.Trace(ev, actions)
 	}

@@ -16,7 +16,9 @@ import (
 // ProbeConfig says how the loop watches its workers. Zero fields take the
 // defaults.
 type ProbeConfig struct {
-	Interval time.Duration // between two probes of one worker; default 1 s; negative: probe once
+	// Interval is the time between two probes of one worker, of which the first may be
+	// shorter; default 1 s; negative: probe once.
+	Interval time.Duration
 	Timeout  time.Duration // of one probe; default 2 s
 	// Failures is how many consecutive failed probes take a worker down, or one
 	// model off a worker that answers for others; default 2. At the start one is
@@ -113,16 +115,26 @@ func (l *Loop) watch(w pool.WorkerID, first chan<- struct{}) {
 	if l.cfg.Probe.Interval < 0 {
 		return
 	}
-	tick := time.NewTicker(l.cfg.Probe.Interval)
+	tick := time.NewTicker(l.firstWait(w))
 	defer tick.Stop()
-	for {
+	for set := false; ; set = true {
 		select {
 		case <-l.ctx.Done():
 			return
 		case <-tick.C:
+			if !set {
+				tick.Reset(l.cfg.Probe.Interval)
+			}
 			round()
 		}
 	}
+}
+
+// firstWait is how long after its first probe the worker is probed again: its share of
+// an interval, so that the probes of many workers are spread over it evenly and do not
+// come in bursts that requests have to wait for.
+func (l *Loop) firstWait(w pool.WorkerID) time.Duration {
+	return max(1, l.cfg.Probe.Interval*time.Duration(w+1)/time.Duration(len(l.cfg.Backends)))
 }
 
 // served is what a worker's prober remembers of one of its models.

@@ -87,6 +87,31 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// TestProbesAreSpread has all workers probed at once at the start, and from then on one
+// after the other, each once in an interval.
+func TestProbesAreSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := setup{fakes: fakes{{}, {}, {}, {}}, probe: ProbeConfig{Interval: time.Second}}.start(t)
+		probes := func() (all [4]int) {
+			synctest.Wait()
+			for w, b := range l.cfg.Backends {
+				all[w] = b.(*backendtest.Fake).Probes()
+			}
+			return all
+		}
+		l.Watch()
+		want := [4]int{1, 1, 1, 1}
+		for step := range 13 {
+			if got := probes(); got != want {
+				t.Errorf("%d quarters of an interval after the first round: %v probes, want %v", step, got, want)
+			}
+			want[step%4]++
+			time.Sleep(250 * time.Millisecond)
+		}
+		closed(t, l)
+	})
+}
+
 // TestFailuresMustBeConsecutive answers every other probe.
 func TestFailuresMustBeConsecutive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -45,6 +45,7 @@ type Metrics struct {
 	exits   *exitCollector
 
 	malformed prometheus.Counter
+	step      prometheus.Observer
 }
 
 var _ live.Observer = (*Metrics)(nil)
@@ -102,6 +103,9 @@ func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
 	profileError := r.histogram("motley_profile_error_ratio",
 		"Distance of the predicted from the measured time of an execution, as a share of the measured.",
 		[]float64{.01, .02, .05, .1, .15, .2, .3, .5, 1, 2, 5}, "model", "instance_type")
+	step := r.histogram("motley_step_seconds",
+		fmt.Sprintf("Time that the dispatcher takes to decide on one event (arrival, end of an execution, timer), of one event in %d.", live.StepsPerReport),
+		prometheus.ExponentialBuckets(1e-6, 2, 18))
 	malformed := r.counter("motley_malformed_requests_total", "Requests refused because they were not well-formed HTTP.")
 
 	m := &Metrics{workers: cfg.Workers, types: map[string]int{}, state: &stateCollector{}, exits: &exitCollector{}}
@@ -118,7 +122,7 @@ func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
 			mm.requests[i] = requests.WithLabelValues(name, strconv.Itoa(code))
 		}
 	}
-	m.malformed = malformed.WithLabelValues()
+	m.malformed, m.step = malformed.WithLabelValues(), step.WithLabelValues()
 	resolve(&m.unknown, unknownModel)
 	m.models = make([]modelMetrics, len(cfg.Models))
 	for i, name := range cfg.Models {
@@ -228,6 +232,9 @@ func (m *Metrics) Retried(model pool.ModelID) {
 		mm.retries.Inc()
 	}
 }
+
+// Stepped implements live.Observer.
+func (m *Metrics) Stepped(took time.Duration) { m.step.Observe(took.Seconds()) }
 
 // succeeded records the times of one request answered with 200.
 func (mm *modelMetrics) succeeded(r *live.Request, took time.Duration, at time.Time) {

@@ -34,6 +34,7 @@ func TestMetrics(t *testing.T) {
 	o.BatchDone(live.BatchReport{Worker: 99, Model: 0, Items: 1})
 	o.Retried(0)
 	o.Retried(99)
+	o.Stepped(3 * time.Microsecond)
 
 	res := f.do("GET", "/metrics", "")
 	if res.status != 200 || !strings.HasPrefix(res.header.Get("Content-Type"), "text/plain") {
@@ -58,6 +59,9 @@ func TestMetrics(t *testing.T) {
 		`motley_rejected_total{model="adder",reason="deadline"} 0`,
 		`motley_retries_total{model="adder"} 1`,
 		`motley_malformed_requests_total 1`,
+		`motley_step_seconds_bucket{le="2e-06"} 0`,
+		`motley_step_seconds_bucket{le="4e-06"} 1`,
+		`motley_step_seconds_count 1`,
 		`motley_worker_up{instance_type="g4dn.xlarge",worker="w0"} 1`,
 		`motley_worker_in_flight_batches{instance_type="g4dn.xlarge",worker="w0"} 1`,
 		`motley_worker_batches_total{instance_type="g4dn.xlarge",outcome="success",worker="w0"} 7`,
