@@ -139,7 +139,7 @@ func (u *unruly) serve(c net.Conn) {
 		case 8:
 			whole = "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"
 		case 9:
-			time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
+			<-time.After(time.Duration(rand.IntN(5)) * time.Millisecond)
 		}
 		if _, err := io.WriteString(c, whole); err != nil {
 			return

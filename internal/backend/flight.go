@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -238,6 +239,7 @@ func (f *Flight) takeOver(s *sock, seen []byte) {
 	nc, err := reactor.Attach(s.fd)
 	left := time.Duration(f.deadline - s.lane.loop.Now())
 	seen = append([]byte(nil), seen...)
+	unsent := net.Buffers{s.left[0], s.left[1]}
 	s.close()
 	f.sock = nil
 	f.loop.Store(nil) // it is in the goroutine's hands from here on, and ends by ctx
@@ -255,6 +257,7 @@ func (f *Flight) takeOver(s *sock, seen []byte) {
 			return
 		}
 		defer context.AfterFunc(f.ctx, c.abort)()
+		_, _ = unsent.WriteTo(nc) // there may be an answer even if it fails
 		rep := reply{headLength: -1, body: (*f.dst)[:0]}
 		if err := r.read(c, query{}, &rep); err != nil {
 			f.end(nil, r.ioError(f.ctx, c, err))

@@ -3,9 +3,15 @@ package backend
 import (
 	"bufio"
 	"context"
+	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"motley/internal/reactor"
 )
@@ -104,5 +110,43 @@ func TestStartAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(2000, once); n > 0 {
 		t.Errorf("%.2f allocations per execution", n)
+	}
+}
+
+// TestStartSendsAll: a worker that begins its answer before it has read the request is sent
+// the rest of it, whatever form the answer has.
+func TestStartSendsAll(t *testing.T) {
+	if onReactor == nil {
+		t.Skip("no reactor in this round")
+	}
+	for _, head := range []string{"HTTP/1.0 200 OK\r\n\r\n", fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(goodAnswer))} {
+		r := newRemote(t, RemoteConfig{Timeout: 5 * time.Second, URL: rawServer(t, func(_ int, c net.Conn, br *bufio.Reader) {
+			if !readRequest(br) {
+				return
+			}
+			_, _ = io.WriteString(c, httpReply(200, goodAnswer))
+			q, err := http.ReadRequest(br)
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, head)
+			if n, err := io.Copy(io.Discard, q.Body); n == q.ContentLength && err == nil {
+				_, _ = io.WriteString(c, goodAnswer)
+			}
+		})})
+		if _, err := runOne(t, t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		set := make(chan error)
+		onReactor.Post(task(func() { // less room than loopback has
+			set <- syscall.SetsockoptInt(r.laneOn(onReactor).idle[0].fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, 64<<10)
+		}))
+		if err := <-set; err != nil {
+			t.Fatal(err)
+		}
+		c := jsonCall(t, "a", `,"parameters":{"pad":"`+strings.Repeat("x", maxFlight-1000)+`"}`, [2]float32{1, 2})
+		if err := r.run(t.Context(), "double", []*Call{c}); err != nil {
+			t.Errorf("%q: %v", head, err)
+		}
 	}
 }

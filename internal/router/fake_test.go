@@ -32,7 +32,7 @@ type fakeLoop struct {
 	do    func(*live.Request) error
 	doCtx func(context.Context, *live.Request) error // of streams; nil: do
 	down  atomic.Bool                                // no model is ready
-	after time.Duration
+	after atomic.Int64                               // in ns
 	begun atomic.Uint64
 	left  atomic.Uint64 // the last that was given up
 
@@ -101,7 +101,7 @@ func (l *fakeLoop) Snapshot() live.Snapshot {
 	}
 }
 func (l *fakeLoop) ModelReady(pool.ModelID) bool          { return !l.down.Load() }
-func (l *fakeLoop) RetryAfter(pool.ModelID) time.Duration { return l.after }
+func (l *fakeLoop) RetryAfter(pool.ModelID) time.Duration { return time.Duration(l.after.Load()) }
 func answerWith(body string, headLength int) func(*live.Request) error {
 	return func(r *live.Request) error {
 		r.Call.Response.Body = append(r.Call.Response.Body[:0], body...)

@@ -124,7 +124,7 @@ func (f *fixture) prepare(text string) []string {
 	lines := strings.Split(text, "\n")[1:]
 	f.loop.set(answerWith(jsonAnswer, -1))
 	f.loop.down.Store(false)
-	f.loop.after = 0
+	f.loop.after.Store(0)
 	for len(lines) > 0 && strings.HasPrefix(lines[0], "@") {
 		f.behave(strings.TrimPrefix(lines[0], "@"))
 		lines = lines[1:]
@@ -219,7 +219,7 @@ func (f *fixture) behave(what string) {
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		f.loop.after = d
+		f.loop.after.Store(int64(d))
 	case "failed":
 		class, status, ok := strings.Cut(arg, " ")
 		code, err := strconv.Atoi(status)
