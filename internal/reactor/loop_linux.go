@@ -78,6 +78,9 @@ func New() (*Loop, error) {
 		l.file = os.NewFile(uintptr(l.epfd), "epoll")
 		raw, err = l.file.SyscallConn()
 	}
+	if err == nil {
+		err = l.file.SetReadDeadline(time.Time{}) // fails where the runtime's poller did not take it
+	}
 	if err != nil {
 		_ = unix.Close(l.wakefd)
 		if l.file != nil {
