@@ -66,6 +66,9 @@ func within(ends []sim.Ended, arrivals []sim.Arrival, from mono.Time, qos time.D
 // be late, on a single worker also what comes in the pause, and is early enough for that;
 // once they have stopped, nothing is.
 func TestPauses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes, with the invariants and the race detector")
+	}
 	for _, c := range []struct {
 		policy      string
 		workers     int

@@ -117,6 +117,9 @@ var gpu0 = device.Device{ID: "GPU-0", Kind: device.GPU, SMClockMaxMHz: device.Of
 // fast, and known as such; and already in the first 2 s it is above that of a
 // pool where nobody looks.
 func TestThrottledWorker(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes, with the invariants and the race detector")
+	}
 	const from, after, to = mono.Time(10 * time.Second), mono.Time(12 * time.Second), mono.Time(32 * time.Second)
 	telemetry := func(w pool.WorkerID, at mono.Time) (device.Sample, bool) {
 		return throttledGPU(at, from, mono.Never, 0.5), w == 0
