@@ -122,6 +122,9 @@ func TestSlowStart(t *testing.T) {
 // TestOverload asks for more than the pool can do: what it does must not shrink with
 // that. A worker does 64 items in 9.84 ms.
 func TestOverload(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes, with the invariants and the race detector")
+	}
 	for _, workers := range []int{1, 8} {
 		full := float64(workers) * 64 / 0.00984
 		for _, over := range []float64{1.2, 2, 3} {
