@@ -131,7 +131,6 @@ hold() { # COMMAND…: under the lock
 }
 
 machine() { # one paragraph on what this ran on, for a file of results
-	echo "$(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r | cut -d- -f1), $(go version | cut -d' ' -f3);" \
-	echo "$(grep -c . <<<"$cores") cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r), $(go version | cut -d' ' -f3);" \
+	echo "$(grep -c . <<<"$cores") cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), Linux $(uname -r | cut -d- -f1), $(go version | cut -d' ' -f3);" \
 		"load before: $(cut -d' ' -f1-3 /proc/loadavg) (figures from a busy machine say little)"
 }

@@ -134,7 +134,11 @@ func (l *Loop) watch(w pool.WorkerID, first chan<- struct{}) {
 // an interval, so that the probes of many workers are spread over it evenly and do not
 // come in bursts that requests have to wait for.
 func (l *Loop) firstWait(w pool.WorkerID) time.Duration {
-	return max(1, l.cfg.Probe.Interval*time.Duration(w+1)/time.Duration(len(l.cfg.Backends)))
+	after := l.cfg.Probe.Interval * time.Duration(w+1) / time.Duration(len(l.cfg.Backends))
+	if after > together {
+		after -= after % together
+	}
+	return max(1, after)
 }
 
 // served is what a worker's prober remembers of one of its models.
@@ -253,3 +257,7 @@ func batchedByShape(meta *oip.ModelMetadata) bool {
 	}
 	return true
 }
+
+// together is the grid on which probes begin: of a thousand workers ten at a time, since to
+// wake up costs more than a probe.
+const together = 10 * time.Millisecond
