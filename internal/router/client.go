@@ -120,7 +120,10 @@ func (c *client) Tick(now int64) {
 	}
 	switch s := c.now(); {
 	case s == reading && c.talk == nil && (c.heard || stopping):
-		c.close()
+		c.read() // a request may have come just now
+		if c.now() == reading && c.talk == nil {
+			c.close()
+		}
 	case s == reading && due != 0 && now >= due: // a request, or the first one, did not come in time
 		if c.talk == nil {
 			c.talk = c.front.talks.Get().(*talk)
