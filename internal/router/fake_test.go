@@ -43,8 +43,9 @@ type fakeLoop struct {
 }
 
 func (l *fakeLoop) Begin(r *live.Request, w live.Waiter) dispatch.RequestID {
+	id := dispatch.RequestID(l.begun.Add(1)) // before anybody learns that it has begun
 	go func() { w.Answered(l.Do(r)) }()
-	return dispatch.RequestID(l.begun.Add(1))
+	return id
 }
 
 func (l *fakeLoop) Leave(id dispatch.RequestID, _ *reactor.Loop) { l.left.Store(uint64(id)) }
