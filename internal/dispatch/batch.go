@@ -109,6 +109,7 @@ func (c *Core) finish(id BatchID, stages []Stage) {
 		}
 	}
 	c.refresh(b.worker)
+	c.vacate(b.worker)
 }
 
 // answered notes that a member of the execution has its answer: with it its
@@ -160,6 +161,7 @@ func (c *Core) fail(id BatchID, fault Fault) {
 	}
 	c.giveBack(b, fault)
 	c.refresh(b.worker)
+	c.vacate(b.worker)
 }
 
 // giveBack sends the members of an execution to another try.

@@ -26,8 +26,14 @@ const (
 	Fail                              // Batch, Fault: it ended without answers
 	Exit                              // Batch, Member: that member has its answer early; the batch goes on, and keeps its worker, to its Finish or Fail
 	WorkerState                       // Worker, State
-	WorkerLimit                       // Worker, Model, Size: the most items it takes; 0 = it does not serve the model now
+	WorkerLimit                       // Worker, Model, Size: the most items it takes; 0 = it does not serve the model now. A model that it did not list is added
 	WorkerHealth                      // Worker, Health: how far it can be relied on
+	TypeAdd                           // Change.Type: another instance type, with the next ID
+	ModelSet                          // Model, Change.Model, and where the ID is the next one Change.Profiles: the model is as that says from now on
+	WorkerJoin                        // Worker, Change.Worker: it is there now; the ID is the next one, or that of a worker which is gone
+	WorkerLeave                       // Worker: it is to go, and gets no new work that another one which is up could do
+	WorkerStay                        // Worker: it is not to go after all
+	WorkerGone                        // Worker: it is not there any more; what it runs is tried elsewhere, and Fail or Finish of that is still owed
 	Cancel                            // Request: its client is gone
 	Arrive                            // Request, Model, Size, Deadline, Priority, MergeKey, Whole
 	Tick                              // nothing but the passing of time
@@ -62,6 +68,7 @@ type Event struct {
 	Member   int       // position in the Requests of the batch's Start
 	Stages   []Stage   // how far a batch's rows ran; empty where all ran to the end
 	Health   Health
+	Change   *Change
 }
 
 // Stage is a part of an execution that its rows may leave after.
@@ -112,7 +119,7 @@ type Action struct {
 }
 
 var (
-	eventNames  = [...]string{"?", "finish", "fail", "exit", "worker-state", "worker-limit", "worker-health", "cancel", "arrive", "tick"}
+	eventNames  = [...]string{"?", "finish", "fail", "exit", "worker-state", "worker-limit", "worker-health", "type-add", "model-set", "worker-join", "worker-leave", "worker-stay", "worker-gone", "cancel", "arrive", "tick"}
 	actionNames = [...]string{"?", "start", "answer", "reject", "give-up", "cancel-batch"}
 	reasonNames = [...]string{"none", "queue_full", "deadline", "no_worker", "too_large", "refused", "exhausted"}
 	faultNames  = [...]string{"none", "worker", "request", "nobody"}
@@ -154,6 +161,14 @@ func (e Event) String() string {
 		return fmt.Sprintf("%s w%d m%d %d", s, e.Worker, e.Model, e.Size)
 	case WorkerHealth:
 		return fmt.Sprintf("%s w%d %v", s, e.Worker, e.Health)
+	case TypeAdd:
+		return fmt.Sprintf("%s %v", s, e.Change)
+	case ModelSet:
+		return fmt.Sprintf("%s m%d %v", s, e.Model, e.Change)
+	case WorkerJoin:
+		return fmt.Sprintf("%s w%d %v", s, e.Worker, e.Change)
+	case WorkerLeave, WorkerStay, WorkerGone:
+		return fmt.Sprintf("%s w%d", s, e.Worker)
 	case Cancel:
 		return fmt.Sprintf("%s r%d", s, e.Request)
 	case Arrive:
