@@ -22,6 +22,7 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 	for _, s := range slots {
 		c.dequeue(s)
 		r := &c.requests[s]
+		c.gets(mod, r)
 		r.state = flying
 		r.batch = bslot
 		b.items += r.size

@@ -22,6 +22,7 @@ type Core struct {
 	batches  []batch           // by the low 32 bits of BatchID
 	freed    []uint32          // batch slots to use again
 	timers   timers
+	tenants  tenants
 	turn     Turn
 	traits   Traits // of the policy
 	seq      uint64
@@ -52,6 +53,7 @@ type model struct {
 	old      []group         // before a regroup, while that lasts
 	profiles []*pool.Profile // by instance type, of the first groups
 	mix      pool.Mix        // how far rows run, on all of them
+	crowded  bool            // more waits than makes all workers batches that are worth while; the priced policy's
 	judged   float64         // quantile that feasibility is judged by, see judge
 	first    int32           // the group of the first worker's type
 	up       int             // workers that serve it and are up
@@ -110,6 +112,7 @@ type request struct {
 	whole    bool // its rows run together
 	alone    bool // its batch was refused: it is not merged again
 	attempts uint8
+	tenant   int32
 	model    pool.ModelID
 	size     int
 	entry    entry
@@ -154,6 +157,7 @@ func New(cfg Config) (*Core, error) {
 	c := &Core{cfg: cfg, traits: cfg.Policy.Traits(), wake: mono.Never}
 	c.turn.c = c
 	c.timers.where = c.timerMoved
+	c.tenants.set(cfg.Tenants)
 	for _, row := range cfg.Profiles {
 		c.profiles = append(c.profiles, append([]*pool.Profile(nil), row...))
 	}
@@ -200,6 +204,8 @@ func (c *Core) Step(ev Event, dst []Action) []Action {
 		c.depart(ev.Worker, true)
 	case WorkerStay:
 		c.depart(ev.Worker, false)
+	case TenantsSet:
+		c.tenants.set(ev.Change.Tenants)
 	case WorkerGone:
 		c.remove(ev.Worker)
 	case Cancel:

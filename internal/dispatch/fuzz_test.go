@@ -45,7 +45,7 @@ func walkConfig(t testing.TB, pol Policy) Config {
 			{Name: "c", QoS: 200 * time.Millisecond, NoSplit: true},
 		},
 		Types: make([]pool.InstanceType, 3), Policy: pol, Hang: 50 * time.Millisecond,
-		Profiles: profiles(t, 3, laws),
+		Profiles: profiles(t, 3, laws), Tenants: []float64{1, 2},
 	}
 	for i := range 5 {
 		w := pool.Worker{Name: fmt.Sprint(i), Type: pool.TypeID(i % 3), Concurrency: 1 + i/3, State: pool.Up,
@@ -181,7 +181,7 @@ func (a *account) arrival(next func(n int) int) Event {
 	ev := Event{
 		At: a.now, Kind: Arrive, Request: a.ids.New(), Model: pool.ModelID(next(len(a.c.models))), Size: 1 + next(12),
 		Deadline: a.now.Add(time.Duration(next(60)) * time.Millisecond),
-		Priority: next(4), MergeKey: uint64(next(3)), Whole: next(8) == 0,
+		Priority: next(4), MergeKey: uint64(next(3)), Whole: next(8) == 0, Tenant: next(3),
 	}
 	if next(4) == 0 {
 		ev.Size = 1 + next(400)

@@ -13,6 +13,7 @@ type Change struct {
 	Model    Model             // ModelSet; zero fields take the defaults
 	Profiles []*pool.Profile   // ModelSet of a new model, by type: see Config.Profiles
 	Worker   pool.Worker       // WorkerJoin
+	Tenants  []float64         // TenantsSet: see Config.Tenants
 }
 
 // String names what comes, as transcripts do.
@@ -22,6 +23,8 @@ func (c *Change) String() string {
 		return "nothing"
 	case c.Worker.Name != "":
 		return fmt.Sprintf("%s type=%d %v", c.Worker.Name, c.Worker.Type, c.Worker.State)
+	case c.Tenants != nil:
+		return fmt.Sprint(c.Tenants)
 	case c.Model.Name != "":
 		return fmt.Sprintf("%s qos=%v max_batch=%d", c.Model.Name, c.Model.QoS, c.Model.MaxBatch)
 	}
