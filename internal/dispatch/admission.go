@@ -29,6 +29,10 @@ func (c *Core) admit(m *model, r *request) Reason {
 		}
 		return TooLarge
 	}
+	if c.hopeless(m, r) {
+		m.demand.noteShed()
+		return Deadline
+	}
 	if c.traits.Late || c.traits.Plans || r.deadline == mono.Never {
 		return 0
 	}

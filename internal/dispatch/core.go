@@ -53,6 +53,8 @@ type model struct {
 	old      []group         // before a regroup, while that lasts
 	profiles []*pool.Profile // by instance type, of the first groups
 	mix      pool.Mix        // how far rows run, on all of them
+	cut      int             // the bin of sizes of which the pool can serve but some, and none of those above; see prices.cut
+	rate     float64         // items per ns that its workers do in full batches, if they do nothing else; with cut
 	crowded  bool            // more waits than makes all workers batches that are worth while; the priced policy's
 	judged   float64         // quantile that feasibility is judged by, see judge
 	first    int32           // the group of the first worker's type
@@ -163,7 +165,7 @@ func New(cfg Config) (*Core, error) {
 	}
 	for i, m := range cfg.Models {
 		m.setDefaults()
-		c.models = append(c.models, model{Model: m, id: pool.ModelID(i)})
+		c.models = append(c.models, model{Model: m, id: pool.ModelID(i), cut: demandBins})
 	}
 	for i := range cfg.Workers {
 		c.workers = append(c.workers, c.newWorker(cfg.Workers[i], -1))

@@ -53,7 +53,7 @@ func (c *Core) setModel(id pool.ModelID, ch *Change) {
 			c.profiles = append(c.profiles, nil)
 		}
 		c.profiles[id] = append([]*pool.Profile(nil), ch.Profiles...)
-		c.models = append(c.models, model{Model: m, id: id})
+		c.models = append(c.models, model{Model: m, id: id, cut: demandBins})
 	default:
 		panic(fmt.Sprintf("BUG: model %d is set, of %d", id, len(c.models)))
 	}
