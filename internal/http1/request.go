@@ -104,6 +104,8 @@ func (r *Request) Parse(b []byte, l *Limits) *Fault {
 // sight is what has been seen of a head.
 type sight struct {
 	plain, host, length, chunked bool
+	authority                    []byte // of a target that is a URL
+	named                        []byte // Host
 }
 
 // line reads the request line.
@@ -152,14 +154,12 @@ func (r *Request) line(b []byte, s *sight) *Fault {
 		return nil
 	}
 	s.plain = false
-	if string(target) == "*" && string(method) == "OPTIONS" {
-		return nil
-	}
 	scheme, rest, ok := bytes.Cut(target, []byte("://"))
 	host, _, _ := bytes.Cut(rest, []byte("/"))
 	if !ok || !is(scheme, "http") && !is(scheme, "https") || len(host) == 0 || !hostname(host) {
 		return errTarget
 	}
+	s.authority = host
 	return nil
 }
 
@@ -189,10 +189,13 @@ func (r *Request) field(line []byte, s *sight) *Fault {
 			if s.host {
 				return errTwoHosts
 			}
+			if len(value) == 0 && !r.Old {
+				return errNoHost
+			}
 			if !hostname(value) {
 				return errHost
 			}
-			s.host = true
+			s.host, s.named = true, value
 		}
 	case 6:
 		if is(name, "expect") {
@@ -216,6 +219,7 @@ func (r *Request) field(line []byte, s *sight) *Fault {
 	case 14:
 		if is(name, "content-length") {
 			n, ok := length(value)
+			ok = ok && bytes.IndexByte(line, '\t') < 0 // which some do not take for a space
 			switch {
 			case s.length:
 				return errTwoLengths
@@ -235,7 +239,7 @@ func (r *Request) field(line []byte, s *sight) *Fault {
 			switch {
 			case r.Old:
 				return errCoding10
-			case s.chunked || !is(value, "chunked"):
+			case s.chunked || !is(value, "chunked") || bytes.IndexByte(line, '\t') >= 0:
 				return errCoding
 			case s.length:
 				return errBoth
@@ -258,11 +262,22 @@ func (r *Request) whole(s *sight, l *Limits) *Fault {
 	switch {
 	case !s.host && !r.Old:
 		return errNoHost
+	case s.authority != nil && s.host && !same(s.authority, s.named):
+		return errOtherHost
 	case l.Body > 0 && r.Length > l.Body:
 		return l.bodyTooLarge()
 	}
 	r.Plain = s.plain && (s.length || !r.Post)
 	return nil
+}
+
+// same compares two hosts; 80 and 443 are the ports that need not be named.
+func same(a, b []byte) bool {
+	bare := func(h []byte) []byte {
+		h = bytes.TrimSuffix(h, []byte(":80"))
+		return bytes.TrimSuffix(h, []byte(":443"))
+	}
+	return bytes.EqualFold(bare(a), bare(b))
 }
 
 // field takes a header line apart.
@@ -297,7 +312,7 @@ func field(b []byte) (name, value []byte, f *Fault) {
 // length reads a Content-Length: digits alone, of a number that an int64 holds.
 func length(b []byte) (n int, ok bool) {
 	for _, c := range b {
-		if !digit(c) || n > (math.MaxInt64-9)/10 {
+		if !digit(c) || n > (math.MaxInt64-int(c-'0'))/10 {
 			return 0, false
 		}
 		n = 10*n + int(c-'0')
