@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"motley/internal/http1"
@@ -26,13 +27,15 @@ type guard struct {
 	given  bool   // something of this request was given on
 	early  bool   // that was its first byte, which is in the stash still
 	within bool   // its head was read
-	back   bool   // the request is answered, and the connection goes home
 
 	came   coming // of the request; began 0: nothing
-	held   int    // bytes of the budget
-	upload bool   // it counts as one
 	fault  *http1.Fault
 	raised bool // the library was told of the fault
+
+	// Close, which may come from another goroutine, looks at these.
+	back   atomic.Bool  // the request is answered, and the connection goes home
+	held   atomic.Int64 // bytes of the budget
+	upload atomic.Bool  // the request counts as one
 }
 
 // roomForHead is how much is read at once between requests, in bytes.
@@ -64,7 +67,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 			c.busy.Store(false)
 			g.next()
 			if c.home != nil {
-				g.back = true
+				g.back.Store(true)
 				return 0, io.EOF
 			}
 		case !g.within && len(g.stash) > g.seen:
@@ -143,12 +146,12 @@ func (g *guard) drop(n int) {
 
 // hold takes from the budget what the body has been found to have.
 func (g *guard) hold() {
-	if n := g.body.Announced(); g.fault == nil && n > g.held {
-		if !g.server.budget.take(n-g.held, n) {
+	if n, held := g.body.Announced(), int(g.held.Load()); g.fault == nil && n > held {
+		if !g.server.budget.take(n-held, n) {
 			g.fault = g.server.budget.full()
 			return
 		}
-		g.held = n
+		g.held.Add(int64(n - held))
 	}
 	if g.body.Done() {
 		g.arrived()
@@ -157,8 +160,7 @@ func (g *guard) hold() {
 
 // arrived ends an upload.
 func (g *guard) arrived() {
-	if g.upload {
-		g.upload = false
+	if g.upload.Swap(false) {
 		g.server.uploads.Add(-1)
 	}
 }
@@ -174,8 +176,7 @@ func (g *guard) next() {
 
 // end gives back what the request has taken.
 func (g *guard) end() {
-	g.server.budget.give(g.held)
-	g.held = 0
+	g.server.budget.give(int(g.held.Swap(0)))
 	g.arrived()
 }
 
