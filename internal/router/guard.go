@@ -3,7 +3,6 @@ package router
 import (
 	"errors"
 	"io"
-	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -198,10 +197,11 @@ func (g *guard) due() time.Time {
 // failed says why a request is not whole; cut where the client sends no more. An error
 // between requests is left as it is.
 func (g *guard) failed(err error, cut *http1.Fault) error {
+	var late interface{ Timeout() bool }
 	switch {
 	case g.came.began == 0:
 		return err
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.As(err, &late) && late.Timeout():
 		g.fault = g.server.pace.tooSlow(g.came)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		g.fault = cut
