@@ -49,6 +49,19 @@ type Limits struct {
 	ReadTimeout    time.Duration `yaml:"read_timeout"`  // for a whole request to arrive
 	IdleTimeout    time.Duration `yaml:"idle_timeout"`  // between requests of a connection
 	DrainTimeout   time.Duration `yaml:"drain_timeout"` // for requests under way when the router stops
+
+	// See limits.go.
+	MaxHeader     Size          `yaml:"max_header"`
+	MaxHeaders    int           `yaml:"max_headers"`
+	MaxJSONDepth  int           `yaml:"max_json_depth"`
+	MaxTensors    int           `yaml:"max_tensors"`
+	MaxRatio      int           `yaml:"max_decompression_ratio"`
+	MaxBuffered   Size          `yaml:"max_buffered"` // 0 = the larger of 1 GiB and 4 * MaxBody
+	MaxUploads    int           `yaml:"max_uploads"`
+	MaxResponse   Size          `yaml:"max_response"` // of a worker, in bytes
+	HeaderTimeout time.Duration `yaml:"header_timeout"`
+	WriteTimeout  time.Duration `yaml:"write_timeout"`
+	MinBodyRate   int           `yaml:"min_body_rate"` // bytes per second; 0 = any
 }
 
 // Model is what clients ask for by name.
@@ -198,6 +211,7 @@ func (l *Limits) setDefaults() {
 	l.ReadTimeout = 60 * time.Second
 	l.IdleTimeout = 120 * time.Second
 	l.DrainTimeout = 30 * time.Second
+	l.setFineDefaults()
 }
 
 func (m *Model) setDefaults() {

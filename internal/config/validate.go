@@ -85,6 +85,7 @@ func (l *Limits) check(f *faults) {
 	duration(f, "limits.read_timeout", l.ReadTimeout, time.Millisecond)
 	duration(f, "limits.idle_timeout", l.IdleTimeout, time.Millisecond)
 	duration(f, "limits.drain_timeout", l.DrainTimeout, 0)
+	l.checkFine(f)
 }
 
 func (b *Breaker) check(f *faults) {
