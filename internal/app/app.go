@@ -79,7 +79,11 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if cfg.Learned.File == "" {
 		every = 0
 	}
+	p.cleanUp()
 	a.keeper = keep(every, opt.Log, func() error { return errors.Join(p.memory.save(loop.Learned()), p.saveExits()) })
+	if cfg.Learned.File != "" {
+		a.keeper.register(registry)
+	}
 	if err := p.addCascades(cfg, loop, registry, opt.Log); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
