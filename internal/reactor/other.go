@@ -33,3 +33,4 @@ func Write(int, []byte, []byte) (int, error)    { return 0, ErrUnsupported }
 func Detach(nc *net.TCPConn) (int, error)       { return -1, errors.Join(ErrUnsupported, nc.Close()) }
 func Attach(int) (net.Conn, error)              { return nil, ErrUnsupported }
 func CloseSocket(int)                           {}
+func EndSending(int) error                      { return ErrUnsupported }

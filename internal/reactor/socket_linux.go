@@ -113,3 +113,6 @@ func Attach(fd int) (net.Conn, error) {
 
 // CloseSocket closes a descriptor.
 func CloseSocket(fd int) { _ = unix.Close(fd) }
+
+// EndSending tells the peer that nothing more is sent.
+func EndSending(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }

@@ -1,12 +1,11 @@
 package router
 
 import (
-	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"motley/internal/dispatch"
+	"motley/internal/http1"
 	"motley/internal/reactor"
 )
 
@@ -14,16 +13,18 @@ import (
 type clientState uint8
 
 const (
-	opening clientState = iota // the front: it is not watched yet
-	reading                    // the reactor's goroutine: between requests, or within one that comes
-	busy                       // whoever answers
-	writing                    // the reactor's goroutine: the socket had no room for all of the answer
-	away                       // the HTTP library
-	closing                    // the reactor's goroutine: it is to be closed
+	opening   clientState = iota // the front: it is not watched yet
+	reading                      // the reactor's goroutine: between requests, or within one that comes
+	busy                         // whoever answers
+	writing                      // the reactor's goroutine: the socket had no room for all of the answer
+	away                         // the HTTP library
+	closing                      // the reactor's goroutine: it is to be closed
+	lingering                    // the reactor's goroutine: nothing more is sent; see linger
 	gone
 )
 
-// client is a client's connection on a reactor.
+// client is a client's connection on a reactor. Between requests it holds no buffers, within one that
+// comes slowly only what has come of it.
 type client struct {
 	front *front
 	loop  *reactor.Loop
@@ -32,16 +33,23 @@ type client struct {
 	due   atomic.Int64 // when it is given up, on the loop's clock; 0 = never
 	ended bool         // the client sends no more than what is there
 	heard bool         // a request was answered
-	nc    net.Conn     // the same socket, for the HTTP library; nil until it had it
 
 	mu struct {
 		sync.Mutex
 		state  clientState
-		missed bool // there may be something to read, of which there is no more news
+		missed bool   // there may be something to read, of which there is no more news
+		leave  func() // away: the client leaves
 	}
 	asked dispatch.RequestID // what the loop was asked for last; the reactor's goroutine's
 	leave func()             // in place of that, where the model has a way of its own
-	talk  *talk              // what has come of a request, or the request; nil between requests
+
+	talk  *talk  // what has come of a request, or the request; nil between requests
+	part  []byte // in place of it, what has come of one that is slow
+	came  coming // of it, on the loop's clock
+	head  int    // bytes of its head,
+	need  int    // and of all of it; 0 while that is not known
+	held  int    // bytes of the budget
+	spare int    // lingering: bytes that are still taken in
 }
 
 // Run implements reactor.Task: the loop's goroutine has something to do.
@@ -56,18 +64,18 @@ func (c *client) Run() {
 			return
 		}
 		c.place = place
-		c.wait(c.front.server.cfg.ReadTimeout)
+		c.pause()
 		c.set(reading)
 		c.read() // what came before it was watched may be no news
 	case reading:
-		if c.talk == nil || c.step() {
+		if c.step() {
 			c.miss(false) // what is there is read
 			c.read()
 		}
 	case writing:
 		c.talk.flush()
 	case closing:
-		c.close()
+		c.hangUp()
 	}
 }
 
@@ -92,10 +100,14 @@ func (c *client) miss(yes bool) {
 // Ready implements reactor.Handler.
 func (c *client) Ready(e reactor.Event) {
 	c.ended = c.ended || e&reactor.Ended != 0
+	var left func()
 	c.mu.Lock()
 	s := c.mu.state
 	if s != reading && e&reactor.Readable != 0 {
 		c.mu.missed = true
+	}
+	if s == away && e&reactor.Ended != 0 {
+		left, c.mu.leave = c.mu.leave, nil
 	}
 	c.mu.Unlock()
 	switch {
@@ -108,58 +120,80 @@ func (c *client) Ready(e reactor.Event) {
 	case s == busy && e&reactor.Ended != 0:
 		// Should it have been answered meanwhile, nothing happens.
 		c.front.server.loop.Leave(c.asked, c.loop)
+	case left != nil:
+		left()
+	case s == lingering && e&reactor.Readable != 0:
+		c.drain()
 	}
 }
 
 // Tick implements reactor.Handler.
 func (c *client) Tick(now int64) {
 	due := c.due.Load()
+	late := due != 0 && now >= due
 	stopping := c.front.server.closing.Load()
-	if (due == 0 || now < due) && !stopping {
+	s := c.now()
+	if s == reading && c.talk != nil && !late {
+		c.shrink()
+	}
+	if !late && !stopping {
 		return
 	}
-	switch s := c.now(); {
-	case s == reading && c.talk == nil && (c.heard || stopping):
+	switch {
+	case s == reading && c.idle() && (c.heard || stopping):
 		c.read() // a request may have come just now
-		if c.now() == reading && c.talk == nil {
+		if c.now() == reading && c.idle() {
 			c.close()
 		}
-	case s == reading && due != 0 && now >= due: // a request, or the first one, did not come in time
-		if c.talk == nil {
-			c.talk = c.front.talks.Get().(*talk)
-		}
-		c.talk.late(c)
-	case s == writing && due != 0 && now >= due:
+	case s == reading && late && c.idle(): // the first one did not come
+		p := c.front.server.pace
+		p.header = 0
+		c.refuse(p.tooSlow(coming{began: 1}))
+	case s == reading && late:
+		c.refuse(c.front.server.pace.tooSlow(c.came))
+	case (s == writing || s == lingering) && late:
 		c.close()
 	}
+}
+
+// idle reports whether nothing has come since the last request.
+func (c *client) idle() bool { return len(c.in()) == 0 }
+
+// in is what has come since the last request.
+func (c *client) in() []byte {
+	if c.talk != nil {
+		return c.talk.in
+	}
+	return c.part
 }
 
 // read reads what there is and begins what is whole.
 func (c *client) read() {
 	for {
-		t := c.talk
-		if t == nil {
-			t = c.front.talks.Get().(*talk)
-			c.talk = t
-		}
-		room := t.room()
+		room := c.room()
 		n, err := reactor.Read(c.fd, room)
 		switch {
 		case err == reactor.ErrWouldBlock:
 			c.settle()
 			return
-		case err != nil && len(t.in) > 0:
-			c.ended = true
-			c.handOver(false) // the HTTP library knows what to say of half a request
-			return
-		case err != nil:
+		case err != nil && c.idle():
 			c.close()
 			return
+		case err != nil && c.need > 0:
+			c.refuse(http1.CutBody)
+			return
+		case err != nil:
+			c.refuse(http1.CutHead)
+			return
 		}
-		if len(t.in) == 0 {
-			c.wait(c.front.server.cfg.ReadTimeout)
+		if c.idle() {
+			c.came.began = c.loop.Coarse()
 		}
-		t.in = t.in[:len(t.in)+n]
+		if c.talk != nil {
+			c.talk.in = c.talk.in[:len(c.talk.in)+n]
+		} else {
+			c.part = c.part[:len(c.part)+n]
+		}
 		more := n == len(room) || c.ended // bytes, or the end
 		if more {
 			c.miss(true) // before another goroutine may answer
@@ -171,6 +205,27 @@ func (c *client) read() {
 	}
 }
 
+// room is where the next bytes go.
+func (c *client) room() []byte {
+	least := 512
+	if c.need > 0 {
+		least = max(c.need-len(c.in()), 1)
+	}
+	if len(c.part) > 0 { // memory follows what really comes
+		if len(c.part) == cap(c.part) {
+			grown := make([]byte, len(c.part), len(c.part)+min(least, max(len(c.part)/2, 64)))
+			copy(grown, c.part)
+			c.part = grown
+		}
+		return c.part[len(c.part):cap(c.part)]
+	}
+	if c.talk == nil {
+		c.part = nil
+		c.talk = c.front.talks.Get().(*talk)
+	}
+	return c.talk.room(least)
+}
+
 // settle frees the memory of a connection on which nothing has come.
 func (c *client) settle() {
 	if t := c.talk; t != nil && len(t.in) == 0 {
@@ -179,100 +234,58 @@ func (c *client) settle() {
 	}
 }
 
+// shrink keeps of a request that takes its time no more than what has come.
+func (c *client) shrink() {
+	if t := c.talk; len(t.in) > 0 {
+		c.part = append(make([]byte, 0, len(t.in)), t.in...)
+		t.reset()
+	}
+	c.settle()
+}
+
 // step goes on with what has come, and reports whether more is to be read.
 func (c *client) step() bool {
-	t, s := c.talk, c.front.server
-	if len(t.in) == 0 {
+	in, s := c.in(), c.front.server
+	if len(in) == 0 {
 		return true
 	}
-	r := &t.request
-	if r.Head == 0 {
-		r.Parse(t.in)
+	if len(in) < c.need {
+		return c.awaits()
 	}
+	t := c.talk
+	if t == nil {
+		t = c.front.talks.Get().(*talk)
+	}
+	f := t.request.Parse(in, &s.heads)
+	r := &t.request
 	whole := r.Head + r.Length
 	switch {
-	case r.Head == 0 && len(t.in) < s.cfg.MaxHeader:
+	case f != nil:
+		c.adopt(t)
+		c.refuse(f)
+		return false
+	case r.Head == 0:
+		c.leaveTo(t)
+		c.pause()
 		return true
-	case r.Head == 0 || !r.Plain || r.Head > s.cfg.MaxHeader:
-		c.handOver(false)
-	case r.Length > maxInPlace:
-		c.handOver(true)
-	case len(t.in) < whole:
-		return true
-	case t.begins():
-		c.wait(0)
-		c.set(busy)
-		t.begin(c)
-	default:
-		c.handOver(true)
+	case !r.Plain || r.Length > maxInPlace || len(in) >= whole && !t.begins():
+		done := r.Length >= 0 && len(in) >= whole
+		c.leaveTo(t)
+		c.lend(in, done)
+		return false
+	case len(in) < whole:
+		c.came.head, c.head, c.need = c.loop.Coarse(), r.Head, whole
+		c.leaveTo(t)
+		return c.awaits()
+	case !s.budget.take(r.Length-c.held, r.Length):
+		c.adopt(t)
+		c.refuse(s.budget.full())
+		return false
 	}
+	c.held = r.Length
+	c.adopt(t)
+	c.wait(0)
+	c.set(busy)
+	t.begin(c)
 	return false
-}
-
-// wait gives the client so long for what it does next; 0 or less = for ever.
-func (c *client) wait(d time.Duration) {
-	if d > 0 {
-		c.due.Store(c.loop.Coarse() + int64(d))
-		return
-	}
-	c.due.Store(0)
-}
-
-// next makes the connection ready for the next request, once t is answered. Any goroutine
-// may call it.
-func (c *client) next(t *talk) {
-	if t.hangUp || c.front.server.closing.Load() {
-		c.finish()
-		return
-	}
-	rest := t.rest()
-	c.heard = true
-	if rest {
-		c.wait(c.front.server.cfg.ReadTimeout) // it has begun
-	} else {
-		c.wait(c.front.server.cfg.IdleTimeout)
-	}
-	c.mu.Lock()
-	again := c.mu.missed || rest
-	if !rest {
-		c.talk = nil
-	}
-	c.mu.state = reading // from here on it is the loop's
-	c.mu.Unlock()
-	if !rest {
-		c.front.talks.Put(t)
-	}
-	if again {
-		c.loop.Post(c)
-	}
-}
-
-// finish has the connection closed. Any goroutine that may use it may call it.
-func (c *client) finish() {
-	c.mu.Lock()
-	over := c.mu.state == closing || c.mu.state == gone
-	if !over {
-		c.mu.state = closing
-	}
-	c.mu.Unlock()
-	if !over {
-		c.loop.Post(c)
-	}
-}
-
-// close closes the connection. Only the loop's goroutine may, and only while it may
-// use the connection.
-func (c *client) close() {
-	c.set(gone)
-	c.loop.Remove(c.fd, c.place)
-	reactor.CloseSocket(c.fd)
-	if c.nc != nil {
-		_ = c.nc.Close()
-	}
-	if t := c.talk; t != nil {
-		c.talk = nil
-		t.reset()
-		c.front.talks.Put(t)
-	}
-	c.front.server.open.Add(-1)
 }

@@ -1,14 +1,17 @@
 package router
 
 import (
+	"io"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
-// clientConn is a client's connection that moves its deadlines only where
-// that makes a difference. The HTTP server moves three for every request, each
-// of which changes a timer of the runtime, though almost every request is read
-// in one piece and answered at once.
+// clientConn is a client's connection as the HTTP library has it: guarded, so that
+// nothing reaches the library about which it might be mistaken, and with
+// deadlines that are moved only where that makes a difference. The library
+// moves three for every request, each of which changes a timer of the runtime, though
+// almost every request is read in one piece and answered at once.
 //
 // A read deadline counts from the next Read on. Either deadline may come early
 // by its slack, which is small beside the timeouts. Not more than one
@@ -17,9 +20,14 @@ type clientConn struct {
 	net.Conn
 	read, write deadline
 	wantRead    time.Time
+	guard
 
-	ahead   []byte        // read by a watch, for Read
+	ahead   []byte        // read by a watch, for receive
 	watched chan struct{} // closed when the last watch has ended
+
+	home   *client     // whose connection it is, where a reactor has lent it
+	busy   atomic.Bool // a request is being read or answered
+	closed atomic.Bool
 }
 
 // deadline is one of a connection's two.
@@ -31,10 +39,10 @@ type deadline struct {
 // slackShare is the share of a timeout by which it may end early.
 const slackShare = 64
 
-func newClientConn(c net.Conn, readTimeout, idleTimeout, writeTimeout time.Duration) *clientConn {
-	cc := &clientConn{Conn: c}
-	cc.read.slack = min(readTimeout, idleTimeout) / slackShare
-	cc.write.slack = writeTimeout / slackShare
+func newClientConn(c net.Conn, s *Server) *clientConn {
+	cc := &clientConn{Conn: c, guard: guard{server: s}}
+	cc.read.slack = min(s.cfg.ReadTimeout, s.cfg.IdleTimeout) / slackShare
+	cc.write.slack = s.cfg.WriteTimeout / slackShare
 	return cc
 }
 
@@ -69,18 +77,64 @@ func (c *clientConn) SetDeadline(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// Read implements net.Conn.
-func (c *clientConn) Read(p []byte) (int, error) {
+// receive reads what comes, by the deadline that is wanted.
+func (c *clientConn) receive(p []byte) (int, error) {
 	if len(c.ahead) > 0 {
 		n := copy(p, c.ahead)
 		c.ahead = c.ahead[n:]
 		return n, nil
 	}
-	if c.read.late(c.wantRead) {
-		c.read.inForce = c.wantRead
-		if err := c.Conn.SetReadDeadline(c.wantRead); err != nil {
+	want := c.wantRead
+	if due := c.guard.due(); !due.IsZero() {
+		want = due
+	}
+	if c.read.late(want) {
+		c.read.inForce = want
+		if err := c.Conn.SetReadDeadline(want); err != nil {
 			return 0, err
 		}
 	}
 	return c.Conn.Read(p)
+}
+
+// Close implements net.Conn. Only the first call counts: the library may close what it
+// has given back when it shuts down.
+func (c *clientConn) Close() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	if c.home == nil {
+		if c.busy.Load() {
+			linger(c.Conn)
+		}
+		err := c.Conn.Close() // who reads it returns
+		c.guard.end()
+		return err
+	}
+	err := c.Conn.Close() // of two descriptors
+	back, rest := c.back, append(c.stash, c.ahead...)
+	c.guard.end()
+	if back {
+		c.home.comeBack(rest)
+	} else {
+		c.home.finish()
+	}
+	return err
+}
+
+// Bounds of the wait for a client that may still be sending when its connection is closed: were
+// there bytes that nobody has read, the system would send a reset, by which the client may
+// lose the answer.
+const (
+	lingerFor   = 500 * time.Millisecond
+	lingerBytes = 256 << 10
+)
+
+// linger ends the sending, and takes in what the client has on its way.
+func linger(c net.Conn) {
+	half, ok := c.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.SetReadDeadline(time.Now().Add(lingerFor)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, c, lingerBytes) // to its end as a rule
 }

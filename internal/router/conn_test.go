@@ -28,6 +28,11 @@ func (c *recordingConn) SetWriteDeadline(t time.Time) error {
 	return c.err
 }
 
+// connOf is a connection with such timeouts.
+func connOf(c net.Conn, read, idle, write time.Duration) *clientConn {
+	return newClientConn(c, &Server{cfg: Config{ReadTimeout: read, IdleTimeout: idle, WriteTimeout: write}, started: time.Now()})
+}
+
 func at(ms int) time.Time { return time.UnixMilli(int64(1_000_000 + ms)) }
 
 func TestClientConnReadDeadlines(t *testing.T) {
@@ -52,13 +57,13 @@ func TestClientConnReadDeadlines(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			raw := &recordingConn{}
-			conn := newClientConn(raw, 6400*time.Millisecond, 12*time.Second, time.Second)
+			conn := connOf(raw, 6400*time.Millisecond, 12*time.Second, time.Second)
 			for _, s := range c.steps {
 				if err := conn.SetReadDeadline(s.want); err != nil {
 					t.Fatal(err)
 				}
 				if s.read {
-					if _, err := conn.Read(nil); err != nil {
+					if _, err := conn.receive(nil); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -72,7 +77,7 @@ func TestClientConnReadDeadlines(t *testing.T) {
 
 func TestClientConnWriteDeadlines(t *testing.T) {
 	raw := &recordingConn{}
-	conn := newClientConn(raw, time.Minute, time.Minute, 640*time.Millisecond)
+	conn := connOf(raw, time.Minute, time.Minute, 640*time.Millisecond)
 	for _, ms := range []int{0, 10, 11, 20, 5} {
 		if err := conn.SetWriteDeadline(at(ms)); err != nil {
 			t.Fatal(err)
@@ -85,7 +90,7 @@ func TestClientConnWriteDeadlines(t *testing.T) {
 	if err := conn.SetDeadline(at(99)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("SetDeadline gives %v, want %v", err, net.ErrClosed)
 	}
-	if _, err := conn.Read(nil); !errors.Is(err, net.ErrClosed) {
+	if _, err := conn.receive(nil); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Read with a deadline that cannot be set gives %v, want %v", err, net.ErrClosed)
 	}
 }
@@ -96,13 +101,13 @@ func TestClientConnDeadlineHolds(t *testing.T) {
 		client, server := net.Pipe()
 		defer client.Close()
 		defer server.Close()
-		conn := newClientConn(server, 64*time.Second, 64*time.Second, 64*time.Second)
+		conn := connOf(server, 64*time.Second, 64*time.Second, 64*time.Second)
 		for _, wait := range []time.Duration{64 * time.Second, 900 * time.Millisecond, 64 * time.Second} {
 			began := time.Now()
 			if err := conn.SetReadDeadline(began.Add(wait)); err != nil {
 				t.Fatal(err)
 			}
-			_, err := conn.Read(make([]byte, 1))
+			_, err := conn.receive(make([]byte, 1))
 			took := time.Since(began)
 			if !errors.Is(err, os.ErrDeadlineExceeded) || took > wait || took < wait-time.Second {
 				t.Errorf("a read with %v to go ended after %v with %v", wait, took, err)

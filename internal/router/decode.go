@@ -27,9 +27,8 @@ const (
 const (
 	acceptedEncodings = "gzip, deflate"
 
-	// A body may grow beyond maxRatio times its compressed size only while it
+	// A body may grow beyond MaxRatio times its compressed size only while it
 	// stays under ratioFloor bytes: a zeroed image is honest, a bomb is not.
-	maxRatio   = 200
 	ratioFloor = 8 << 20
 )
 
@@ -56,9 +55,31 @@ type inflater struct {
 
 var inflaters = sync.Pool{New: func() any { return new(inflater) }}
 
-// appendDecoded appends the decompressed body to dst. The result is at most
-// limit bytes longer than dst. Errors are *oip.Error.
-func appendDecoded(dst, body []byte, enc encoding, limit int) ([]byte, error) {
+// decode returns the decompressed body, in x.spare if there is room. What it takes of the
+// budget is given back with x.
+func (s *Server) decode(x *exchange, body []byte, enc encoding) ([]byte, error) {
+	return appendDecoded(x.spare[:0], body, enc, inflation{
+		most: s.cfg.MaxBody, ratio: s.cfg.MaxRatio,
+		hold: func(n int) error {
+			if !s.budget.take(n-x.held, n) {
+				return s.budget.full()
+			}
+			x.held = n
+			return nil
+		},
+	})
+}
+
+// inflation bounds what a body may become.
+type inflation struct {
+	most  int             // bytes
+	ratio int             // times its compressed size, beyond ratioFloor
+	hold  func(int) error // is asked before it takes so many bytes
+}
+
+// appendDecoded appends the decompressed body to dst. Errors are *oip.Error, or
+// hold's.
+func appendDecoded(dst, body []byte, enc encoding, limits inflation) ([]byte, error) {
 	f := inflaters.Get().(*inflater)
 	defer inflaters.Put(f)
 	f.src.Reset(body)
@@ -69,24 +90,31 @@ func appendDecoded(dst, body []byte, enc encoding, limit int) ([]byte, error) {
 		return dst, undecodable(err)
 	}
 	start := len(dst)
-	dst = slices.Grow(dst, min(4*len(body), limit)+1)
+	dst = slices.Grow(dst, min(4*len(body), limits.most)+1)
+	if err := limits.hold(cap(dst) - start); err != nil {
+		return dst, err
+	}
 	for {
 		n, err := r.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]
 		size := len(dst) - start
 		switch {
-		case size > limit:
-			return dst, tooLarge(fmt.Sprintf("decompressed request body is over the limit of %d bytes", limit))
-		case size > ratioFloor && size > maxRatio*len(body):
+		case size > limits.most:
+			return dst, tooLarge(fmt.Sprintf("decompressed request body is over the limit of %d bytes", limits.most))
+		case size > ratioFloor && size > limits.ratio*len(body):
 			return dst, tooLarge(fmt.Sprintf("decompressed request body is over %d times its compressed size of %d bytes",
-				maxRatio, len(body)))
+				limits.ratio, len(body)))
 		case err == io.EOF:
 			return dst, nil
 		case err != nil:
 			return dst, undecodable(err)
 		}
 		if len(dst) == cap(dst) {
-			dst = slices.Grow(dst, len(dst)-start+512)
+			grow := min(size+512, limits.most-size+1)
+			if err := limits.hold(size + grow); err != nil {
+				return dst, err
+			}
+			dst = slices.Grow(dst, grow)
 		}
 	}
 }

@@ -30,7 +30,7 @@ import (
 // fakeLoop answers requests by do, and is otherwise set by its fields.
 type fakeLoop struct {
 	do    func(*live.Request) error
-	doCtx func(context.Context, *live.Request) error // of streams; nil: do
+	doCtx func(context.Context, *live.Request) error // of streams with ramps; nil: do
 	down  atomic.Bool                                // no model is ready
 	after atomic.Int64                               // in ns
 	begun atomic.Uint64
@@ -57,7 +57,7 @@ func (l *fakeLoop) Do(r *live.Request) error {
 
 func (l *fakeLoop) DoContext(ctx context.Context, r *live.Request) error {
 	do, doCtx := l.note(r)
-	if doCtx == nil {
+	if doCtx == nil || r.Show == nil {
 		return do(r)
 	}
 	return doCtx(ctx, r)

@@ -44,7 +44,7 @@ func TestHeadersBothWays(t *testing.T) {
 			t.Fatal(err)
 		}
 		var here http1.Request
-		if here.Parse([]byte(text)); !here.Plain {
+		if here.Parse([]byte(text), &http1.Limits{}); !here.Plain {
 			t.Fatalf("%q is not plain", h)
 		}
 		var a, b headers

@@ -24,6 +24,7 @@ type exchange struct {
 	head  oip.Request
 	ran   bool   // the loop was asked
 	spare []byte // the decompressed request body, or the uncompressed answer
+	held  int    // bytes of the budget, for spare
 	num   []byte // scratch for header values
 }
 
@@ -88,7 +89,8 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, x *exchange) {
 // release makes x ready for the next request: it lets go of the client's
 // bytes and of buffers too large to keep.
 func (s *Server) release(x *exchange) {
-	x.headers = headers{}
+	s.budget.give(x.held)
+	x.headers, x.held = headers{}, 0
 	x.target, x.model = target{}, nil
 	x.call = live.Request{}
 	if cap(x.spare) > maxSpare {

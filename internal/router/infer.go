@@ -18,11 +18,7 @@ func (s *Server) infer(ctx *fasthttp.RequestCtx, x *exchange) {
 	err := s.prepare(ctx, x)
 	if err == nil {
 		x.begin(ctx)
-		if x.model.Do != nil {
-			err = x.model.Do(context.Background(), &x.call)
-		} else {
-			err = s.loop.Do(&x.call)
-		}
+		err = s.ask(ctx, x)
 	}
 	if err != nil {
 		s.refuse(ctx, x, err)
@@ -30,6 +26,30 @@ func (s *Server) infer(ctx *fasthttp.RequestCtx, x *exchange) {
 	}
 	s.answer(ctx, x)
 	x.apply(ctx)
+}
+
+// ask has the loop, or the model's own way, answer the request, unless its client leaves.
+func (s *Server) ask(ctx *fasthttp.RequestCtx, x *exchange) error {
+	do := s.loop.DoContext
+	if x.model.Do != nil {
+		do = x.model.Do
+	}
+	conn, ok := ctx.Conn().(*clientConn)
+	if !ok {
+		if x.model.Do == nil {
+			return s.loop.Do(&x.call)
+		}
+		return do(context.Background(), &x.call)
+	}
+	waits, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	conn.watch(cancel)
+	defer conn.endWatch()
+	err := do(waits, &x.call)
+	if err != nil && waits.Err() != nil {
+		return errLeft
+	}
+	return err
 }
 
 // begin has the answer written to the response's own buffer, which the HTTP
@@ -113,7 +133,7 @@ func (s *Server) body(ctx *fasthttp.RequestCtx, x *exchange) ([]byte, error) {
 		return body, nil
 	}
 	var err error
-	x.spare, err = appendDecoded(x.spare[:0], body, enc, s.cfg.MaxBody)
+	x.spare, err = s.decode(x, body, enc)
 	return x.spare, err
 }
 

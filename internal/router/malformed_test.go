@@ -262,13 +262,14 @@ func TestSlowRequestTimesOut(t *testing.T) {
 
 // TestRatio holds a bomb that stays below the size limit against the ratio.
 func TestRatio(t *testing.T) {
+	limits := inflation{most: 64 << 20, ratio: 200, hold: func(int) error { return nil }}
 	bomb := gz(t, strings.Repeat("\x00", 16<<20))
-	_, err := appendDecoded(nil, []byte(bomb), gzipped, 64<<20)
+	_, err := appendDecoded(nil, []byte(bomb), gzipped, limits)
 	if err == nil || !strings.Contains(err.Error(), "200 times") {
 		t.Errorf("a body of 16 MiB from %d bytes: error %v, want one that names the ratio", len(bomb), err)
 	}
 	small := gz(t, strings.Repeat("\x00", 4<<20))
-	if out, err := appendDecoded(nil, []byte(small), gzipped, 64<<20); err != nil || len(out) != 4<<20 {
+	if out, err := appendDecoded(nil, []byte(small), gzipped, limits); err != nil || len(out) != 4<<20 {
 		t.Errorf("an image of zeros: %d bytes, %v", len(out), err)
 	}
 }

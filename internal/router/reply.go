@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"motley/internal/backend"
+	"motley/internal/http1"
 	"motley/internal/live"
 	"motley/internal/oip"
 )
@@ -62,6 +63,7 @@ func (s *Server) failure(x *exchange, err error) failure {
 		refusal  *live.Refusal
 		protocol *oip.Error
 		worker   *backend.Error
+		fault    *http1.Fault
 	)
 	f := failure{status: fasthttp.StatusInternalServerError, text: err.Error()}
 	switch {
@@ -69,6 +71,8 @@ func (s *Server) failure(x *exchange, err error) failure {
 		f.status = statusLeft
 	case errors.As(err, &refusal):
 		f = s.refusal(x, refusal)
+	case errors.As(err, &fault):
+		f = failure{fault.Status, fault.Text, fault.Retry, time.Second}
 	case errors.As(err, &protocol):
 		f = failure{status: protocol.Status, text: protocol.Message}
 	case errors.As(err, &worker):

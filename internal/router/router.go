@@ -23,6 +23,7 @@ import (
 
 	"motley/internal/dispatch"
 	"motley/internal/earlyexit"
+	"motley/internal/http1"
 	"motley/internal/live"
 	"motley/internal/oip"
 	"motley/internal/pool"
@@ -102,7 +103,22 @@ type Config struct {
 	// ShutdownDelay is how long requests are still accepted after readiness
 	// went off, so that load balancers notice; default none.
 	ShutdownDelay time.Duration
-	Limits        oip.Limits
+	// HeaderTimeout is how long a request's head may take from its first byte; default 10 s,
+	// negative = no limit.
+	HeaderTimeout time.Duration
+	MaxHeaders    int // in a request's head, and trailers; default 100
+	// MinBodyRate is how fast a body must come after the first 10 s, in bytes per second;
+	// default 500, negative = at any rate.
+	MinBodyRate int
+	// MaxBuffered is the most bytes of request bodies that are held, of all connections together:
+	// being read, waiting, with a worker. Default 1 GiB, or 4 * MaxBody if that is more.
+	// Bodies over 128 KiB have three quarters of it.
+	MaxBuffered int64
+	// MaxUploads is the most requests that are read at once by goroutines of their own, as large and
+	// unusual ones are; default 1024. It holds on reactors only.
+	MaxUploads int
+	MaxRatio   int // of a body's size over its compressed size, from 8 MiB on; default 200
+	Limits     oip.Limits
 	// Loops answer inference requests without a goroutine for each connection; none:
 	// the HTTP library answers everything.
 	Loops []*reactor.Loop
@@ -118,6 +134,10 @@ type Server struct {
 	order   []*model // as configured
 	scrape  fasthttp.RequestHandler
 	fast    fasthttp.Server
+	heads   http1.Limits
+	pace    pace
+	budget  budget
+	uploads atomic.Int64
 	open    atomic.Int64 // connections on reactors
 	closing atomic.Bool  // they are closed as soon as nothing is under way on them
 	fronts  struct {
@@ -160,6 +180,8 @@ func New(cfg Config) (*Server, error) {
 		started: time.Now(),
 		pool:    sync.Pool{New: func() any { return new(exchange) }},
 	}
+	s.heads = http1.Limits{Head: cfg.MaxHeader, Fields: cfg.MaxHeaders, Body: cfg.MaxBody}
+	s.pace, s.budget.most = cfg.pace(), cfg.MaxBuffered
 	for _, m := range cfg.Models {
 		switch {
 		case m.Name == "":
@@ -195,13 +217,18 @@ func (cfg Config) withDefaults() Config {
 	set(&cfg.ReadTimeout, time.Minute)
 	set(&cfg.WriteTimeout, time.Minute)
 	set(&cfg.IdleTimeout, 2*time.Minute)
+	set(&cfg.HeaderTimeout, 10*time.Second)
 	for _, n := range []struct {
 		field *int
 		value int
-	}{{&cfg.MaxBody, 64 << 20}, {&cfg.MaxHeader, 8 << 10}, {&cfg.MaxConnections, 16384}} {
+	}{{&cfg.MaxBody, 64 << 20}, {&cfg.MaxHeader, 8 << 10}, {&cfg.MaxConnections, 16384},
+		{&cfg.MaxHeaders, 100}, {&cfg.MinBodyRate, 500}, {&cfg.MaxUploads, 1024}, {&cfg.MaxRatio, 200}} {
 		if *n.field == 0 {
 			*n.field = n.value
 		}
+	}
+	if cfg.MaxBuffered == 0 {
+		cfg.MaxBuffered = max(1<<30, 4*int64(cfg.MaxBody))
 	}
 	if cfg.Name == "" {
 		cfg.Name = "motley"

@@ -2,9 +2,7 @@ package router
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -120,7 +118,7 @@ func (l *limitListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if cfg := &l.server.cfg; int(l.server.fast.GetOpenConnectionsCount()) < cfg.MaxConnections {
-			return newClientConn(c, cfg.ReadTimeout, cfg.IdleTimeout, cfg.WriteTimeout), nil
+			return newClientConn(c, l.server), nil
 		}
 		l.server.turnAway(c)
 	}
@@ -136,49 +134,6 @@ func (s *Server) turnAway(c net.Conn) {
 		"Retry-After: 1\r\nX-Should-Retry: true\r\nConnection: close\r\n\r\n%s", len(body), body)
 	_ = c.Close()
 	s.log.Debug("connection turned away", "limit", s.cfg.MaxConnections)
-}
-
-// malformed answers a request that is not well-formed HTTP, is too large, or
-// did not arrive in time. The connection is closed afterwards.
-func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
-	status, text := s.transportError(err)
-	s.metrics.malformed.Inc()
-	ctx.Response.Reset()
-	ctx.Response.Header.SetBytesV(headerRequestID, appendRequestID(nil, nil))
-	writeError(ctx, status, text)
-	s.log.LogAttrs(context.Background(), slog.LevelDebug, "malformed request",
-		slog.Int("status", status), slog.String("error", err.Error()))
-}
-
-// transportError gives the status and text for an error of the HTTP server.
-func (s *Server) transportError(err error) (int, string) {
-	var (
-		late   interface{ Timeout() bool }
-		broken fasthttp.ErrBrokenChunk
-		small  *fasthttp.ErrSmallBuffer
-	)
-	switch {
-	case errors.As(err, &small), errors.Is(err, fasthttp.ErrSmallReadBuffer):
-		return fasthttp.StatusRequestHeaderFieldsTooLarge,
-			fmt.Sprintf("request head is over the limit of %d bytes", s.cfg.MaxHeader)
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return fasthttp.StatusRequestEntityTooLarge, bodyTooLarge(s.cfg.MaxBody)
-	case errors.As(err, &late) && late.Timeout():
-		return fasthttp.StatusRequestTimeout, fmt.Sprintf("request did not arrive within %v", s.cfg.ReadTimeout)
-	case errors.Is(err, fasthttp.ErrUnsupportedTransferEncoding):
-		return fasthttp.StatusBadRequest, "malformed HTTP request: Transfer-Encoding must be chunked and occur once"
-	case errors.Is(err, fasthttp.ErrDuplicateContentLength):
-		return fasthttp.StatusBadRequest, "malformed HTTP request: conflicting Content-Length"
-	case errors.As(err, &broken):
-		return fasthttp.StatusBadRequest, "malformed HTTP request: broken chunked body"
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return fasthttp.StatusBadRequest, "malformed HTTP request: the body ended before its Content-Length"
-	}
-	return fasthttp.StatusBadRequest, "malformed HTTP request"
-}
-
-func bodyTooLarge(limit int) string {
-	return fmt.Sprintf("request body is over the limit of %d bytes", limit)
 }
 
 // httpLog passes the HTTP server's own messages on: connections that broke.

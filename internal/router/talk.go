@@ -1,9 +1,7 @@
 package router
 
 import (
-	"bytes"
 	"context"
-	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -44,13 +42,9 @@ func newTalk(f *front) *talk {
 	return t
 }
 
-// room is where the next bytes go.
-func (t *talk) room() []byte {
-	need := 512
-	if whole := t.request.Head + t.request.Length; t.request.Head > 0 {
-		need = max(whole-len(t.in), 1)
-	}
-	t.in = slices.Grow(t.in, need)
+// room is where the next bytes go, at least so many.
+func (t *talk) room(least int) []byte {
+	t.in = slices.Grow(t.in, least)
 	return t.in[len(t.in):cap(t.in)]
 }
 
@@ -59,12 +53,6 @@ func (t *talk) room() []byte {
 func (t *talk) begins() bool {
 	r := &t.request
 	return r.Post && !r.Encoded && ordered(r.Path) && route(r.Path).endpoint == modelInfer
-}
-
-// streams reports whether the request may be for a stream: its connection is watched
-// while it runs.
-func (t *talk) streams() bool {
-	return bytes.Contains(t.request.Path, []byte("stream")) || !ordered(t.request.Path)
 }
 
 // ordered reports whether a path is what it would be after normalisation.
@@ -161,12 +149,11 @@ func (t *talk) finish() {
 	t.send()
 }
 
-// late answers a request of which not all came in time.
-func (t *talk) late(c *client) {
+// refuse answers what has come with a fault.
+func (t *talk) refuse(c *client, f *http1.Fault) {
 	t.client, t.hangUp, t.whole, t.out = c, true, len(t.in), t.out[:0]
 	t.open()
-	t.front.server.malformed(&t.ctx, os.ErrDeadlineExceeded)
-	c.set(busy)
+	t.front.server.turnDown(&t.ctx, f)
 	t.send()
 }
 
@@ -207,10 +194,7 @@ func (t *talk) flush() {
 		c.next(t)
 	case err != reactor.ErrWouldBlock:
 		c.finish()
-	case c.now() == writing:
-		if n > 0 {
-			c.wait(t.front.server.cfg.WriteTimeout)
-		}
+	case c.now() == writing: // it has as long as it was given
 	default:
 		// The loop tries once more, and then waits for room: the news of it may have
 		// come before the state was set.

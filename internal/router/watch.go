@@ -17,7 +17,13 @@ var past = time.Unix(1, 0)
 // that a client that leaves is noticed at once; left is called then, also
 // where the client has only closed its own side. What a client sends meanwhile
 // is kept for Read. Every watch is ended by endWatch, before the next Read.
+//
+// The connection of a reactor is watched there.
 func (c *clientConn) watch(left func()) {
+	if c.home != nil {
+		c.home.watch(left)
+		return
+	}
 	c.watched = make(chan struct{})
 	if len(c.ahead) == 0 {
 		c.ahead = make([]byte, 0, aheadSize)
@@ -46,6 +52,10 @@ func (c *clientConn) watch(left func()) {
 // endWatch ends a watch and returns when nothing reads the connection any
 // more.
 func (c *clientConn) endWatch() {
+	if c.home != nil {
+		c.home.watch(nil)
+		return
+	}
 	c.read.inForce = past
 	_ = c.Conn.SetReadDeadline(past) // it fails where the connection is closed: then the watch has ended
 	<-c.watched

@@ -10,12 +10,17 @@ import (
 	"time"
 )
 
+// received reads what a connection gets, unguarded.
+type received struct{ *clientConn }
+
+func (r received) Read(p []byte) (int, error) { return r.receive(p) }
+
 // A watch notices that the client leaves, at the very instant, and loses
 // nothing of what it sends.
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
-		conn := newClientConn(server, 64*time.Second, 64*time.Second, 64*time.Second)
+		conn := connOf(server, 64*time.Second, 64*time.Second, 64*time.Second)
 		if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +46,7 @@ func TestWatch(t *testing.T) {
 		conn.endWatch()
 		got := make([]byte, 2)
 		for _, want := range []string{"ab", "cd", "ef"} {
-			if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
+			if _, err := io.ReadFull(received{conn}, got); err != nil || string(got) != want {
 				t.Errorf("read %q, %v; want %q", got, err, want)
 			}
 		}
@@ -50,7 +55,7 @@ func TestWatch(t *testing.T) {
 		if err := conn.SetReadDeadline(began.Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := conn.Read(got); err == nil || time.Since(began) < 59*time.Second {
+		if _, err := conn.receive(got); err == nil || time.Since(began) < 59*time.Second {
 			t.Errorf("after a watch, a read with a minute to go ended after %v with %v", time.Since(began), err)
 		}
 		watch()
@@ -62,7 +67,7 @@ func TestWatch(t *testing.T) {
 			t.Errorf("the client left at %v, noticed at %v", closed, left)
 		}
 		conn.endWatch()
-		if _, err := conn.Read(got); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, err := conn.receive(got); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("a read from a client that left gives %v", err)
 		}
 	})
@@ -73,7 +78,7 @@ func TestWatchIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
 		defer client.Close()
-		conn := newClientConn(server, time.Minute, time.Minute, time.Minute)
+		conn := connOf(server, time.Minute, time.Minute, time.Minute)
 		conn.watch(func() {})
 		wrote := make(chan int)
 		go func() {
@@ -85,7 +90,7 @@ func TestWatchIsBounded(t *testing.T) {
 		if len(conn.ahead) != aheadSize {
 			t.Errorf("the watch took in %d bytes, want %d", len(conn.ahead), aheadSize)
 		}
-		if _, err := io.ReadFull(conn, make([]byte, 3*aheadSize)); err != nil {
+		if _, err := io.ReadFull(received{conn}, make([]byte, 3*aheadSize)); err != nil {
 			t.Error(err)
 		}
 		if n := <-wrote; n != 3*aheadSize {
