@@ -109,6 +109,7 @@ func (c *clientConn) Close() error {
 		}
 		err := c.Conn.Close() // who reads it returns
 		c.guard.end()
+		c.server.closed(c)
 		return err
 	}
 	err := c.Conn.Close() // of two descriptors
