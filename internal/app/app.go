@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"runtime"
 	"time"
 
@@ -34,12 +35,17 @@ type App struct {
 	pool   *parts
 	keeper *keeper
 	loops  []*reactor.Loop
+
+	upgrades *prometheus.CounterVec
+	serving  func() error // told once requests are served
 }
 
 // Options are what is not part of a configuration.
 type Options struct {
 	Log     *slog.Logger // nil: slog.Default()
 	Version string
+	// Ready is called once requests are served; nil: nobody wants to know.
+	Ready func() error
 	// Trace is handed to the loop; see live.Config.
 	Trace func(dispatch.Event, []dispatch.Action)
 }
@@ -71,7 +77,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, errors.Join(err, p.close())
 	}
 	loop.Watch()
-	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p}
+	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, upgrades: countUpgrades(registry), serving: opt.Ready}
 	if t := p.telemetry; t != nil {
 		registry.MustRegister(router.NewHealthCollector(loop.Health), gpu.NewCollector(t.order...))
 	}
@@ -93,7 +99,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	a.server, err = router.New(router.Config{
 		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Version: opt.Version,
 		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
-		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout,
+		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout, Linger: cfg.Limits.Linger,
 		Limits: oip.Limits{}, Loops: a.loops,
 	})
 	if err != nil {
@@ -136,37 +142,12 @@ func (a *App) models() []router.Model {
 	return all
 }
 
-// Serve answers on ln until ctx ends, and then finishes what is under way
-// within the configured drain timeout. It closes the App.
-func (a *App) Serve(ctx context.Context, ln net.Listener) error {
-	failed := make(chan error, 1)
-	go func() { failed <- a.server.Serve(ln) }()
-	a.announce(ln.Addr())
-	select {
-	case err := <-failed:
-		return errors.Join(err, a.Close(context.Background()))
-	case <-ctx.Done():
-	}
-	a.log.Info("stopping: finishing what is under way", "at_most", a.cfg.Limits.DrainTimeout)
-	drain, cancel := context.WithTimeout(context.Background(), a.cfg.Limits.DrainTimeout)
-	defer cancel()
-	err := a.server.Shutdown(drain)
-	if e := ln.Close(); !errors.Is(e, net.ErrClosed) { // left open when ctx ended before serving began
-		err = errors.Join(err, e)
-	}
-	err = errors.Join(err, a.Close(drain))
-	if e := <-failed; !errors.Is(e, net.ErrClosed) {
-		err = errors.Join(err, e)
-	}
-	return err
-}
-
 func (a *App) announce(addr net.Addr) {
 	for _, w := range a.loop.Snapshot().Workers {
 		a.log.Info("worker", "name", w.Name, "type", w.Type, "backend", w.Backend, "state", w.State)
 	}
 	a.log.Info("serving the Open Inference Protocol v2", "address", "http://"+reachable(addr), "policy", a.cfg.Policy,
-		"models", a.pool.modelNames(), "workers", len(a.pool.backends))
+		"models", a.pool.modelNames(), "workers", len(a.pool.backends), "pid", os.Getpid())
 }
 
 // reachable turns a listener's address into one that a client on this machine
@@ -181,16 +162,6 @@ func reachable(addr net.Addr) string {
 
 // Loop is the loop that the router hands requests to.
 func (a *App) Loop() *live.Loop { return a.loop }
-
-// Close waits for requests under way until ctx ends, saves what was learned
-// and frees everything.
-func (a *App) Close(ctx context.Context) error {
-	err := errors.Join(a.pool.closeCascades(ctx), a.loop.Close(ctx), a.keeper.close(), a.pool.close())
-	for _, l := range a.loops {
-		l.Close()
-	}
-	return err
-}
 
 // reactors starts n of them, or none where the system has none.
 func reactors(n int) (all []*reactor.Loop, err error) {

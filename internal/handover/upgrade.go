@@ -24,9 +24,8 @@ type Successor struct {
 }
 
 // Self is this program as it was started: the same path, which may lead to another file
-// by the time, and the same arguments. To be called before the working directory
-// changes.
-func Self(timeout time.Duration, log *slog.Logger) (Successor, error) {
+// by the time that it is run, and the same arguments. The caller fills in the rest.
+func Self() (Successor, error) {
 	path, err := exec.LookPath(os.Args[0])
 	if err == nil {
 		path, err = filepath.Abs(path)
@@ -37,7 +36,7 @@ func Self(timeout time.Duration, log *slog.Logger) (Successor, error) {
 	if err != nil {
 		return Successor{}, fmt.Errorf("cannot tell which program this is: %w", err)
 	}
-	return Successor{Path: path, Args: os.Args, Timeout: timeout, Log: log}, nil
+	return Successor{Path: path, Args: os.Args}, nil
 }
 
 // Upgrade starts the successor with the sockets, this process's environment, standard
