@@ -183,7 +183,7 @@ func TestReadersBesideAWriter(t *testing.T) {
 			}
 		})
 	}
-	for i := range 100 {
+	for i := range 40 {
 		write1(t, path, payload(i))
 	}
 	close(done)
