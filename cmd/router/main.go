@@ -9,17 +9,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"motley/internal/app"
 	"motley/internal/config"
+	"motley/internal/handover"
 )
 
 const usage = `Motley: one inference endpoint for a fleet of mixed GPUs and CPUs.
@@ -42,7 +40,8 @@ Without -config it serves the built-in model 'fashion' on this machine's CPUs:
 To put it in front of servers of your own (Triton, KServe, MLServer, OpenVINO),
 write a file like configs/remote.yaml and run router -config FILE; every field
 is in docs/configuration.md. Look at /debug/state and /metrics while it runs.
-SIGTERM or SIGINT finishes what is under way and then stops.
+SIGTERM or SIGINT finishes what is under way and then stops, a second one stops at
+once; SIGUSR2 has a new process take over without a lost request (docs/operations.md).
 
 Flags of serve:
   -config FILE   the configuration; default: the built-in one
@@ -86,16 +85,14 @@ Flags of agent:
   -tls-cert FILE, -tls-key FILE   serve HTTPS with this certificate and key (PEM)
   -record FILE   write down all that is seen, for a recorded source
 
-Exit status: 0 fine, 1 a fault, 2 wrong usage.
+Exit status: 0 fine, 1 a fault, 2 wrong usage, 130 or 143 stopped at once by a second signal.
 `
 
 // errUsage is a command line that makes no sense; it was explained already.
 var errUsage = errors.New("wrong usage")
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	err := run(untilSignal(), os.Args[1:], os.Stdout, os.Stderr)
 	switch {
 	case errors.Is(err, errUsage):
 		os.Exit(2)
@@ -159,6 +156,15 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprintf(stderr, "router: unexpected argument %q; a configuration is given as -config FILE\n", fs.Arg(0))
 		return errUsage
 	}
+	upgrades := upgradeSignals()
+	next, err := handover.Self()
+	if err != nil {
+		return err
+	}
+	sockets, err := handover.Inherit()
+	if err != nil {
+		return err
+	}
 	cfg, err := load(*file)
 	if err != nil {
 		return err
@@ -166,16 +172,19 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *listen != "" {
 		cfg.Listen = *listen
 	}
-	ln, err := net.Listen("tcp", cfg.Listen)
+	ln, err := sockets.Listen("public", cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("cannot listen: %w", err)
+		return err
 	}
 	log := logger(cfg.Log, stderr)
 	slog.SetDefault(log)
-	a, err := app.New(cfg, app.Options{Log: log, Version: version()})
+	a, err := app.New(cfg, app.Options{Log: log, Version: version(), Ready: sockets.Ready})
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	next.Timeout, next.Log = cfg.Limits.UpgradeTimeout, log
+	ctx, stop := upgradable(ctx, upgrades, a, sockets, next)
+	defer stop()
 	return a.Serve(ctx, ln)
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"runtime"
 	"time"
 
@@ -33,12 +34,17 @@ type App struct {
 	pool   *parts
 	keeper *keeper
 	loops  []*reactor.Loop
+
+	upgrades *prometheus.CounterVec
+	serving  func() error // told once requests are served
 }
 
 // Options are what is not part of a configuration.
 type Options struct {
 	Log     *slog.Logger // nil: slog.Default()
 	Version string
+	// Ready is called once requests are served; nil: nobody wants to know.
+	Ready func() error
 	// Trace is handed to the loop; see live.Config.
 	Trace func(dispatch.Event, []dispatch.Action)
 }
@@ -70,7 +76,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, errors.Join(err, p.close())
 	}
 	loop.Watch()
-	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p}
+	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, upgrades: countUpgrades(registry), serving: opt.Ready}
 	if t := p.telemetry; t != nil {
 		registry.MustRegister(router.NewHealthCollector(loop.Health), gpu.NewCollector(t.order...))
 	}
@@ -78,7 +84,11 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if cfg.Learned.File == "" {
 		every = 0
 	}
+	p.cleanUp()
 	a.keeper = keep(every, opt.Log, func() error { return errors.Join(p.memory.save(loop.Learned()), p.saveExits()) })
+	if cfg.Learned.File != "" {
+		a.keeper.register(registry)
+	}
 	if err := p.addCascades(cfg, loop, registry, opt.Log); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
@@ -87,7 +97,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	}
 	serve := router.Config{
 		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Version: opt.Version,
-		Loops: a.loops,
+		Loops: a.loops, Linger: cfg.Limits.Linger,
 	}
 	limit(&serve, &cfg.Limits)
 	a.server, err = router.New(serve)
@@ -131,37 +141,12 @@ func (a *App) models() []router.Model {
 	return all
 }
 
-// Serve answers on ln until ctx ends, and then finishes what is under way
-// within the configured drain timeout. It closes the App.
-func (a *App) Serve(ctx context.Context, ln net.Listener) error {
-	failed := make(chan error, 1)
-	go func() { failed <- a.server.Serve(ln) }()
-	a.announce(ln.Addr())
-	select {
-	case err := <-failed:
-		return errors.Join(err, a.Close(context.Background()))
-	case <-ctx.Done():
-	}
-	a.log.Info("stopping: finishing what is under way", "at_most", a.cfg.Limits.DrainTimeout)
-	drain, cancel := context.WithTimeout(context.Background(), a.cfg.Limits.DrainTimeout)
-	defer cancel()
-	err := a.server.Shutdown(drain)
-	if e := ln.Close(); !errors.Is(e, net.ErrClosed) { // left open when ctx ended before serving began
-		err = errors.Join(err, e)
-	}
-	err = errors.Join(err, a.Close(drain))
-	if e := <-failed; !errors.Is(e, net.ErrClosed) {
-		err = errors.Join(err, e)
-	}
-	return err
-}
-
 func (a *App) announce(addr net.Addr) {
 	for _, w := range a.loop.Snapshot().Workers {
 		a.log.Info("worker", "name", w.Name, "type", w.Type, "backend", w.Backend, "state", w.State)
 	}
 	a.log.Info("serving the Open Inference Protocol v2", "address", "http://"+reachable(addr), "policy", a.cfg.Policy,
-		"models", a.pool.modelNames(), "workers", len(a.pool.backends))
+		"models", a.pool.modelNames(), "workers", len(a.pool.backends), "pid", os.Getpid())
 }
 
 // reachable turns a listener's address into one that a client on this machine
@@ -176,16 +161,6 @@ func reachable(addr net.Addr) string {
 
 // Loop is the loop that the router hands requests to.
 func (a *App) Loop() *live.Loop { return a.loop }
-
-// Close waits for requests under way until ctx ends, saves what was learned
-// and frees everything.
-func (a *App) Close(ctx context.Context) error {
-	err := errors.Join(a.pool.closeCascades(ctx), a.loop.Close(ctx), a.keeper.close(), a.pool.close())
-	for _, l := range a.loops {
-		l.Close()
-	}
-	return err
-}
 
 // reactors starts n of them, or none where the system has none.
 func reactors(n int) (all []*reactor.Loop, err error) {

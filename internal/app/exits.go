@@ -20,7 +20,7 @@ func (p *parts) addGate(cfg *config.Config, m *config.Model, log *slog.Logger) {
 		p.gates = append(p.gates, nil)
 		return
 	}
-	state := &exitState{path: cfg.Learned.Exits(m.Name), model: m.Name, log: log}
+	state := newExitState(cfg.Learned.Exits(m.Name), m.Name, log)
 	state.gate = gate.Later(e.Parsed(), uint64(len(p.gates)), func(x gate.Exits) (earlyexit.Controller, error) {
 		c, err := controllerOf(e, x)
 		if err != nil {
@@ -64,6 +64,14 @@ func (p *parts) saveExits() error {
 		errs = append(errs, s.save())
 	}
 	return errors.Join(errs...)
+}
+
+// cleanUp removes what earlier runs that ended while they saved have left.
+func (p *parts) cleanUp() {
+	p.memory.file.cleanUp()
+	for _, s := range p.exits {
+		s.file.cleanUp()
+	}
 }
 
 // reportOf says where a model's early exit stands; nil where it has none.

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -15,7 +13,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"motley/internal/pool"
+	"motley/internal/statefile"
 )
 
 // taught returns a profile over points that has seen so many batches.
@@ -122,11 +123,14 @@ func TestDamagedMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := read(t, path)
+	_, bare, _ := strings.Cut(good, "\n") // as an earlier version wrote it
 	for i, c := range []struct{ content, want string }{
-		{"", "empty"},
-		{good[:len(good)/2], "line 1: xxhash64: damaged"},
+		{"", "incomplete: 0 bytes"},
+		{good[:len(good)/2], "line 1: incomplete"},
 		{"model,instance_type\n", "line 1: these are no saved profiles"},
-		{strings.Replace(good, `"version":1`, `"version":9`, 1), "line 1: version: saved by a newer version"},
+		{strings.Replace(bare, `"version":1`, `"version":9`, 1), "line 1: version: saved by a newer version"},
+		{strings.Replace(good, `"version":1`, `"version":9`, 1), "line 1: damaged: the checksum does not match"},
+		{strings.Replace(good, "profiles 1", "exits 1", 1), "line 1: not what belongs here: it holds"},
 	} {
 		if err := os.WriteFile(path, []byte(c.content), 0o644); err != nil {
 			t.Fatal(err)
@@ -164,7 +168,7 @@ func TestMemoryThatCannotBeKept(t *testing.T) {
 		if !strings.Contains(log.String(), "nothing will be saved") || !strings.Contains(log.String(), path) {
 			t.Errorf("the log: %s", log.String())
 		}
-		if err := m.save(learned); err != nil {
+		if err := m.save(learned); !errors.Is(err, errNotKept) {
 			t.Error(err)
 		}
 		if got := files(t, path); got != "learned" {
@@ -174,7 +178,7 @@ func TestMemoryThatCannotBeKept(t *testing.T) {
 	t.Run("no name left", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "learned")
 		names := []string{path}
-		for i := range mostAside {
+		for i := range statefile.MostAside {
 			names = append(names, fmt.Sprintf("%s.damaged-%d", path, i+1))
 		}
 		for _, name := range names {
@@ -183,7 +187,7 @@ func TestMemoryThatCannotBeKept(t *testing.T) {
 			}
 		}
 		m := remember(path, quiet())
-		if err := m.save(learned); err != nil {
+		if err := m.save(learned); !errors.Is(err, errNotKept) {
 			t.Error(err)
 		}
 		for _, name := range names {
@@ -211,72 +215,73 @@ func TestMemoryThatCannotBeKept(t *testing.T) {
 	})
 }
 
-// crashFile tells a copy of this test program which file to die over.
-const crashFile = "MOTLEY_TEST_CRASH_FILE"
-
-// A process that ends in the middle of saving leaves the old file, and what it
-// left behind hinders nobody.
-func TestCrashWhileSaving(t *testing.T) {
-	if path := os.Getenv(crashFile); path != "" {
-		_ = replaceFile(path, func(w io.Writer) error {
-			if _, err := io.WriteString(w, `{"format":"motley profiles","version":1,`); err != nil {
-				os.Exit(1)
-			}
-			os.Exit(7)
-			return nil
-		})
-	}
+// TestMemoryOfAnEarlierVersion: a file without a first line is read, and saved with one.
+func TestMemoryOfAnEarlierVersion(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "learned")
 	learned := []pool.Learned{{Model: "m", InstanceType: "a", Profile: taught(t, 50)}}
-	m := remember(path, quiet())
-	if err := m.save(learned); err != nil {
+	var bare bytes.Buffer
+	if err := pool.SaveProfiles(&bare, learned); err != nil {
 		t.Fatal(err)
 	}
-	before := read(t, path)
-
-	child := exec.Command(os.Args[0], "-test.run=^TestCrashWhileSaving$")
-	child.Env = append(os.Environ(), crashFile+"="+path)
-	var exit *exec.ExitError
-	if out, err := child.CombinedOutput(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
-		t.Fatalf("the child ended with %v, want status 7: %s", err, out)
+	if err := os.WriteFile(path, bare.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	if got := files(t, path); got != "learned learned.new" {
-		t.Errorf("after the crash there is %s", got)
-	}
-	if read(t, path) != before {
-		t.Error("the old file has changed")
-	}
-	m = remember(path, quiet())
+	m := remember(path, quiet())
 	p := m.take("m", "a", nil)
 	if p == nil || p.Samples() != 50 {
-		t.Fatalf("after the crash: %+v", p)
+		t.Fatalf("%+v", p)
 	}
-	p.Observe(3, 5*time.Millisecond)
-	if err := m.save([]pool.Learned{{Model: "m", InstanceType: "a", Profile: p}}); err != nil {
-		t.Fatal(err)
+	if err := m.save(learned); err != nil || !strings.HasPrefix(read(t, path), "motley-state 1 profiles 1 ") {
+		t.Errorf("saved as %.40q, %v", read(t, path), err)
 	}
-	if p := remember(path, quiet()).take("m", "a", nil); p == nil || p.Samples() != 51 {
-		t.Errorf("after the next save: %+v", p)
-	}
-	if got := files(t, path); got != "learned" {
-		t.Errorf("after the next save there is %s", got)
+	if p := remember(path, quiet()).take("m", "a", nil); p == nil || p.Samples() != 50 || files(t, path) != "learned" {
+		t.Errorf("%+v; there is %s", p, files(t, path))
 	}
 }
 
-// A write that fails, on a full disk say, leaves the old file and nothing else.
-func TestFailureWhileSaving(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "file")
-	if err := replaceFile(path, func(w io.Writer) error { _, err := io.WriteString(w, "old"); return err }); err != nil {
-		t.Fatal(err)
-	}
-	full := errors.New("disk full")
-	err := replaceFile(path, func(w io.Writer) error {
-		_, _ = io.WriteString(w, "ne")
-		return full
+// TestKeeperThatCannotSave: a failure is counted each time and logged when it is a new one,
+// and so is that it is over; what was handed over is not saved any more.
+func TestKeeperThatCannotSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		var fault error
+		saves := 0
+		k := keep(time.Second, slog.New(slog.NewTextHandler(&log, nil)), func() error { saves++; return fault })
+		r := prometheus.NewRegistry()
+		k.register(r)
+		step := func(err error, seconds int, lines, failures int, saved float64) {
+			t.Helper()
+			log.Reset()
+			fault = err
+			time.Sleep(time.Duration(seconds) * time.Second)
+			synctest.Wait()
+			all, err := r.Gather()
+			if err != nil || len(all) != 2 {
+				t.Fatal(all, err)
+			}
+			at := all[0].GetMetric()[0].GetGauge().GetValue() - float64(time.Now().Unix())
+			if n := strings.Count(log.String(), "\n"); n != lines || all[1].GetMetric()[0].GetCounter().GetValue() != float64(failures) || at != saved {
+				t.Errorf("%v for %d s: %d lines, %v, saved %v s ago:\n%s", err, seconds, n, all[1], -at, &log)
+			}
+		}
+		time.Sleep(time.Second / 2)
+		step(nil, 3, 0, 0, 0)
+		step(errors.New("disk full"), 10, 1, 10, -10)
+		step(errors.New("disk gone"), 3, 1, 13, -13)
+		step(fmt.Errorf("x: %w", errNotKept), 3, 0, 16, -16)
+		step(nil, 2, 1, 16, 0)
+		k.handOver()
+		before := saves
+		step(errors.New("disk full"), 10, 0, 16, -9.5)
+		k.take()
+		if saves != before {
+			t.Errorf("saved %d times though another process keeps the file", saves-before)
+		}
+		step(errors.New("disk full"), 1, 1, 17, -10.5)
+		if err := k.close(); err == nil {
+			t.Error("the last failure is not told")
+		}
 	})
-	if !errors.Is(err, full) || read(t, path) != "old" || files(t, path) != "file" {
-		t.Errorf("error %v, content %q, files %s", err, read(t, path), files(t, path))
-	}
 }
 
 // The keeper saves once per interval if something is new, and at the end.

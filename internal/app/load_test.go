@@ -38,6 +38,7 @@ type served struct {
 func serveConfig(t testing.TB, cfg *config.Config, opt Options) *served {
 	t.Helper()
 	opt.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	cfg.Limits.Linger = 0 // no test's clients send after its end
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

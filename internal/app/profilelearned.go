@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 
 	"motley/internal/pool"
 	"motley/internal/profiler"
+	"motley/internal/statefile"
 )
 
 // ExportLearned writes what a router has learned and saved (opt.From) as Profile
@@ -40,12 +40,11 @@ func ExportLearned(opt ProfileOptions, w io.Writer) error {
 }
 
 func readLearned(name string) ([]pool.Learned, error) {
-	f, err := os.Open(name)
+	c, err := statefile.Read(name, profilesKind, keptVersion)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	all, err := pool.LoadProfiles(f)
+	all, err := loadProfiles(c.Payload)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

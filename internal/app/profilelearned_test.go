@@ -118,7 +118,7 @@ func TestExportLearnedRefuses(t *testing.T) {
 		want string
 	}{
 		{ProfileOptions{From: "/nonexistent"}, "no such file"},
-		{ProfileOptions{From: damaged}, "damaged or incomplete"},
+		{ProfileOptions{From: damaged}, "line 1: incomplete"},
 		{ProfileOptions{From: path, Model: "x"}, "nothing in"},
 		{ProfileOptions{From: path, Types: []string{"b"}}, "nothing in"},
 		{ProfileOptions{From: path, Out: "/nonexistent/p.csv"}, "cannot write the profiles"},

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"motley/internal/profiler"
+	"motley/internal/statefile"
 )
 
 // measured is what came of a group: a result for each worker that was tried, of
@@ -111,8 +113,11 @@ func write(each, pooled []profiler.Result, opt ProfileOptions, w io.Writer) erro
 	// A file that is there is not replaced by nothing.
 	some := slices.ContainsFunc(pooled, func(r profiler.Result) bool { return len(r.Sizes) > 0 })
 	if opt.Out != "" && some {
-		now := time.Now()
-		err := replaceFile(opt.Out, func(w io.Writer) error { return profiler.WriteCSV(w, pooled, now) })
+		var table bytes.Buffer
+		err := profiler.WriteCSV(&table, pooled, time.Now())
+		if err == nil {
+			err = statefile.Replace(opt.Out, 0o644, table.Bytes())
+		}
 		if err != nil {
 			return fmt.Errorf("cannot write the profiles: %w", err)
 		}

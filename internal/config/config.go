@@ -46,9 +46,12 @@ type Log struct {
 type Limits struct {
 	MaxBody        Size          `yaml:"max_body"` // of one request, in bytes, after decompression too
 	MaxConnections int           `yaml:"max_connections"`
-	ReadTimeout    time.Duration `yaml:"read_timeout"`  // for a whole request to arrive
-	IdleTimeout    time.Duration `yaml:"idle_timeout"`  // between requests of a connection
-	DrainTimeout   time.Duration `yaml:"drain_timeout"` // for requests under way when the router stops
+	ReadTimeout    time.Duration `yaml:"read_timeout"`    // for a whole request to arrive
+	IdleTimeout    time.Duration `yaml:"idle_timeout"`    // between requests of a connection
+	DrainTimeout   time.Duration `yaml:"drain_timeout"`   // for requests under way when the router stops
+	ShutdownDelay  time.Duration `yaml:"shutdown_delay"`  // from readiness off to no more accepting
+	Linger         time.Duration `yaml:"linger"`          // for idle connections when the router stops
+	UpgradeTimeout time.Duration `yaml:"upgrade_timeout"` // for a successor to serve
 
 	// See limits.go.
 	MaxHeader     Size          `yaml:"max_header"`
@@ -211,6 +214,8 @@ func (l *Limits) setDefaults() {
 	l.ReadTimeout = 60 * time.Second
 	l.IdleTimeout = 120 * time.Second
 	l.DrainTimeout = 30 * time.Second
+	l.Linger = time.Second
+	l.UpgradeTimeout = time.Minute
 	l.setFineDefaults()
 }
 

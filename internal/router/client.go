@@ -39,6 +39,7 @@ type client struct {
 		state  clientState
 		missed bool   // there may be something to read, of which there is no more news
 		leave  func() // away: the client leaves
+		lent   *clientConn
 	}
 	asked dispatch.RequestID // what the loop was asked for last; the reactor's goroutine's
 	leave func()             // in place of that, where the model has a way of its own
@@ -131,7 +132,8 @@ func (c *client) Ready(e reactor.Event) {
 func (c *client) Tick(now int64) {
 	due := c.due.Load()
 	late := due != 0 && now >= due
-	stopping := c.front.server.closing.Load()
+	end := &c.front.server.end
+	stopping := end.idleOver.Load()
 	s := c.now()
 	if s == reading && c.talk != nil && !late {
 		c.shrink()
@@ -145,6 +147,10 @@ func (c *client) Tick(now int64) {
 		if c.now() == reading && c.idle() {
 			c.close()
 		}
+	case s == reading && end.over.Load():
+		c.refuse(errEnding)
+	case s == away && end.over.Load():
+		c.hurry()
 	case s == reading && late && c.idle(): // the first one did not come
 		p := c.front.server.pace
 		p.header = 0

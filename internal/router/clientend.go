@@ -74,7 +74,7 @@ func (c *client) pause() {
 // may call it.
 func (c *client) next(t *talk) {
 	c.release()
-	if t.hangUp || c.front.server.closing.Load() {
+	if t.hangUp {
 		c.finish()
 		return
 	}

@@ -111,6 +111,7 @@ func (c *clientConn) Close() error {
 	c.guard.end()
 	switch {
 	case c.home == nil:
+		c.server.closed(c)
 	case c.back.Load():
 		c.home.comeBack(append(c.stash, c.ahead...))
 	default:

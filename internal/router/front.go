@@ -1,7 +1,6 @@
 package router
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -99,21 +98,6 @@ func (f *front) hand(nc net.Conn) {
 			_ = f.server.fast.ServeConn(nc) // it logs its errors, and closes nc
 		}
 	}()
-}
-
-// drain waits until the reactors have closed all connections: idle ones at their
-// next tick, the others after their answer.
-func (s *Server) drain(ctx context.Context) error {
-	t := time.NewTicker(5 * time.Millisecond)
-	defer t.Stop()
-	for s.open.Load() > 0 {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
-		}
-	}
-	return nil
 }
 
 // beginning is how every good answer of one second begins.

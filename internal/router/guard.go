@@ -187,6 +187,9 @@ func (g *guard) due() time.Time {
 	if g.came.began == 0 {
 		return time.Time{}
 	}
+	if g.server.end.over.Load() {
+		return past
+	}
 	due := g.server.pace.until(g.came)
 	if due == 0 {
 		return time.Time{}
@@ -201,6 +204,8 @@ func (g *guard) failed(err error, cut *http1.Fault) error {
 	switch {
 	case g.came.began == 0:
 		return err
+	case errors.As(err, &late) && late.Timeout() && g.server.end.over.Load():
+		g.fault = errEnding
 	case errors.As(err, &late) && late.Timeout():
 		g.fault = g.server.pace.tooSlow(g.came)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

@@ -40,6 +40,9 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	x.identify()
 	x.apply(ctx)
 
+	if s.end.parting.Load() {
+		ctx.SetConnectionClose()
+	}
 	s.dispatch(ctx, x)
 	if streamed && (ctx.Response.IsBodyStream() || ctx.Hijacked()) {
 		return // its end, which frees the exchange, does the rest

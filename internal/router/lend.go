@@ -28,7 +28,9 @@ func (c *client) lend(in []byte, whole bool) {
 	cc.came.began = max(cc.now()-(c.loop.Coarse()-c.came.began), 1)
 	c.empty()
 	c.wait(0)
-	c.set(away)
+	c.mu.Lock()
+	c.mu.state, c.mu.lent = away, cc
+	c.mu.Unlock()
 	c.front.hand(cc)
 }
 
@@ -45,7 +47,7 @@ func (c *client) comeBack(rest []byte) {
 	c.pause()
 	c.mu.Lock()
 	c.mu.state = reading // from here on it is the loop's
-	c.mu.leave = nil
+	c.mu.leave, c.mu.lent = nil, nil
 	c.mu.Unlock()
 	c.loop.Post(c)
 }

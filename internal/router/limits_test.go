@@ -270,4 +270,3 @@ func TestSlowBody(t *testing.T) {
 		}
 	}
 }
-

@@ -100,9 +100,9 @@ type Config struct {
 	ReadTimeout    time.Duration // to read one whole request; default 60 s, negative = no limit
 	WriteTimeout   time.Duration // to write one response; default 60 s, negative = no limit
 	IdleTimeout    time.Duration // between requests of a connection; default 120 s, negative = no limit
-	// ShutdownDelay is how long requests are still accepted after readiness
-	// went off, so that load balancers notice; default none.
-	ShutdownDelay time.Duration
+	// Linger is how long a connection on which nothing is under way may still bring a request
+	// once the server ends, which is answered with Connection: close; default none.
+	Linger time.Duration
 	// HeaderTimeout is how long a request's head may take from its first byte; default 10 s,
 	// negative = no limit.
 	HeaderTimeout time.Duration
@@ -126,27 +126,23 @@ type Config struct {
 
 // Server serves the HTTP API. Make one with New.
 type Server struct {
-	cfg     Config
-	loop    Loop
-	log     *slog.Logger
-	metrics *Metrics
-	models  map[string]*model
-	order   []*model // as configured
-	scrape  fasthttp.RequestHandler
-	fast    fasthttp.Server
-	heads   http1.Limits
-	pace    pace
-	budget  budget
-	uploads atomic.Int64
-	open    atomic.Int64 // connections on reactors
-	closing atomic.Bool  // they are closed as soon as nothing is under way on them
-	fronts  struct {
-		sync.Mutex
-		all []*front
-	}
+	cfg      Config
+	loop     Loop
+	log      *slog.Logger
+	metrics  *Metrics
+	models   map[string]*model
+	order    []*model // as configured
+	scrape   fasthttp.RequestHandler
+	fast     fasthttp.Server
+	heads    http1.Limits
+	pace     pace
+	budget   budget
+	uploads  atomic.Int64
+	open     atomic.Int64 // connections
+	end      end
 	started  time.Time
-	stopping atomic.Bool
-	pool     sync.Pool // of *exchange
+	stopping atomic.Bool // readiness is off
+	pool     sync.Pool   // of *exchange
 }
 
 // model is a configured model and its series.

@@ -31,14 +31,13 @@ func (s *Server) configureHTTP() {
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
 		SecureErrorLogMessage:        true, // error texts without the client's bytes
-		CloseOnShutdown:              true,
 	}
 }
 
 // Serve accepts connections from ln until Shutdown and then returns nil, at
 // once where Shutdown came before it. It closes ln.
 func (s *Server) Serve(ln net.Listener) error {
-	if s.stopping.Load() {
+	if !s.opens(ln) {
 		_ = ln.Close() // it may be closed already
 		return nil
 	}
@@ -55,12 +54,6 @@ func (s *Server) Serve(ln net.Listener) error {
 }
 
 func (s *Server) serveFront(f *front) error {
-	s.fronts.Lock()
-	s.fronts.all = append(s.fronts.all, f)
-	s.fronts.Unlock()
-	if s.closing.Load() { // Shutdown may not have seen it
-		_ = f.ln.Close()
-	}
 	failed := make(chan error, 1)
 	go func() { failed <- f.accept() }()
 	if err := s.fast.Serve(f); err != nil {
@@ -68,40 +61,6 @@ func (s *Server) serveFront(f *front) error {
 	}
 	_ = f.ln.Close() // it may be closed already
 	return <-failed
-}
-
-// closeFronts ends accepting, and has connections closed after what is under way.
-func (s *Server) closeFronts() {
-	s.closing.Store(true)
-	s.fronts.Lock()
-	defer s.fronts.Unlock()
-	for _, f := range s.fronts.all {
-		_ = f.ln.Close() // it may be closed already
-	}
-}
-
-// Shutdown turns readiness off, waits for the ShutdownDelay, stops accepting
-// connections, and returns when all requests in flight are answered or ctx is
-// done, whichever is first; in the latter case with an error.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.stopping.Store(true)
-	if s.cfg.ShutdownDelay > 0 {
-		t := time.NewTimer(s.cfg.ShutdownDelay)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-		}
-	}
-	s.closeFronts()
-	err := s.fast.ShutdownWithContext(ctx)
-	if err == nil {
-		err = s.drain(ctx)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot finish all requests before shutdown: %w", err)
-	}
-	return nil
 }
 
 // limitListener turns connections away when MaxConnections are open.
@@ -117,11 +76,19 @@ func (l *limitListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if cfg := &l.server.cfg; int(l.server.fast.GetOpenConnectionsCount()) < cfg.MaxConnections {
-			return newClientConn(c, l.server), nil
+		if s := l.server; int(s.open.Load()) < s.cfg.MaxConnections {
+			cc := newClientConn(c, s)
+			s.direct(cc)
+			return cc, nil
 		}
 		l.server.turnAway(c)
 	}
+}
+
+// Close implements net.Listener. The HTTP library may close what Shutdown has closed.
+func (l *limitListener) Close() error {
+	_ = l.Listener.Close()
+	return nil
 }
 
 // turnAway answers 503 without reading and closes c. The answer fits a fresh

@@ -161,7 +161,7 @@ func (t *talk) refuse(c *client, f *http1.Fault) {
 func (t *talk) send() {
 	resp := &t.ctx.Response
 	body := resp.Body()
-	t.hangUp = t.hangUp || t.front.server.closing.Load()
+	t.hangUp = t.hangUp || t.front.server.end.parting.Load()
 	if len(t.out) > 0 {
 		t.out = append(t.out, "Content-Length: "...)
 		t.out = strconv.AppendInt(t.out, int64(len(body)), 10)

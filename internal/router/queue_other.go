@@ -1,0 +1,8 @@
+//go:build !linux
+
+package router
+
+import "net"
+
+// emptyQueue does nothing.
+func emptyQueue(*net.TCPListener) {}
