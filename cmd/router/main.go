@@ -24,7 +24,8 @@ import (
 
 const usage = `Motley: one inference endpoint for a fleet of mixed GPUs and CPUs.
 
-  router [serve] [-config FILE] [-listen ADDR]   serve the Open Inference Protocol v2
+  router [serve] [-config FILE] [-listen ADDR] [-admin ADDR]
+                                                 serve the Open Inference Protocol v2
   router check FILE…                             name every fault of configuration files
   router plan [-config FILE] [-budget USD] [-rate QPS] [-prices NAME] [-json]
                                                  the best mix of instance types, and why
@@ -41,12 +42,13 @@ Without -config it serves the built-in model 'fashion' on this machine's CPUs:
 
 To put it in front of servers of your own (Triton, KServe, MLServer, OpenVINO),
 write a file like configs/remote.yaml and run router -config FILE; every field
-is in docs/configuration.md. Look at /debug/state and /metrics while it runs.
+is in docs/configuration.md. Look at localhost:8002/debug/state and /metrics while it runs.
 SIGTERM or SIGINT finishes what is under way and then stops.
 
 Flags of serve:
   -config FILE   the configuration; default: the built-in one
   -listen ADDR   host:port, in place of the configuration's
+  -admin ADDR    host:port of metrics, /debug and /admin, in place of the configuration's; off: none
 
 Flags of plan (docs/configuration.md, Planning):
   -config FILE   the configuration: models, instance types with prices, profiles
@@ -152,6 +154,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
 	file := fs.String("config", "", "")
 	listen := fs.String("listen", "", "")
+	admin := fs.String("admin", "", "")
 	if done, err := flags(fs, args, stdout, stderr); done {
 		return err
 	}
@@ -166,15 +169,22 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *listen != "" {
 		cfg.Listen = *listen
 	}
+	if *admin != "" {
+		cfg.Admin.Listen = *admin
+	}
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("cannot listen: %w", err)
 	}
-	log := logger(cfg.Log, stderr)
-	slog.SetDefault(log)
-	a, err := app.New(cfg, app.Options{Log: log, Version: version()})
+	forAdmin, err := listenAdmin(cfg.Admin)
 	if err != nil {
 		return errors.Join(err, ln.Close())
+	}
+	log := logger(cfg.Log, stderr)
+	slog.SetDefault(log)
+	a, err := app.New(cfg, app.Options{Log: log, Version: version(), Admin: forAdmin})
+	if err != nil {
+		return errors.Join(err, ln.Close(), closeAdmin(forAdmin))
 	}
 	return a.Serve(ctx, ln)
 }

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -80,6 +83,7 @@ func TestCommandLine(t *testing.T) {
 		{args: "serve extra", stderr: "unexpected argument", usage: true},
 		{args: "-config nowhere.yaml", fails: true},
 		{args: "-listen nonsense", fails: true},
+		{args: "-listen 127.0.0.1:0 -admin nonsense", fails: true},
 	} {
 		var stdout, stderr bytes.Buffer
 		err := run(context.Background(), strings.Fields(c.args), &stdout, &stderr)
@@ -108,14 +112,34 @@ func TestAgentStopsWhenTold(t *testing.T) {
 	}
 }
 
+// The port of the admin listener may be another router's: the error says what to do.
+func TestAdminPortIsTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err = run(ctx, []string{"-listen", "127.0.0.1:0", "-admin", taken.Addr().String()}, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "admin.listen") || !strings.Contains(err.Error(), "-admin") || !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("error %v", err)
+	}
+	for _, off := range []string{"off", "127.0.0.1:0"} {
+		if err := run(ctx, []string{"-listen", "127.0.0.1:0", "-admin", off}, io.Discard, io.Discard); err != nil {
+			t.Errorf("-admin %s: %v", off, err)
+		}
+	}
+}
+
 func TestServeStopsWhenTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var stdout, stderr bytes.Buffer
-	if err := run(ctx, []string{"-listen", "127.0.0.1:0"}, &stdout, &stderr); err != nil {
+	if err := run(ctx, []string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0"}, &stdout, &stderr); err != nil {
 		t.Fatalf("%v\n%s", err, &stderr)
 	}
-	for _, want := range []string{"Open Inference Protocol", "embedded builtin", "stopping"} {
+	for _, want := range []string{"Open Inference Protocol", "embedded builtin", "stopping", "admin=http://127.0.0.1:"} {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("the log does not say %q:\n%s", want, &stderr)
 		}

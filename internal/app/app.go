@@ -34,12 +34,15 @@ type App struct {
 	pool   *parts
 	keeper *keeper
 	loops  []*reactor.Loop
+	admin  *admin
+	tls    *serverTLS // of clients; nil: plain
 }
 
 // Options are what is not part of a configuration.
 type Options struct {
 	Log     *slog.Logger // nil: slog.Default()
 	Version string
+	Admin   net.Listener // where operators are answered: metrics, /debug, /admin; nil: nowhere. Closed with the App
 	// Trace is handed to the loop; see live.Config.
 	Trace func(dispatch.Event, []dispatch.Action)
 }
@@ -86,6 +89,9 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if a.loops, err = reactors(cpus()); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
+	if a.tls, err = newServerTLS(cfg.TLS); err != nil {
+		return nil, errors.Join(err, a.Close(context.Background()))
+	}
 	a.server, err = router.New(router.Config{
 		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Version: opt.Version,
 		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
@@ -95,6 +101,10 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
+	if a.admin, err = newAdmin(cfg, opt); err != nil {
+		return nil, errors.Join(err, a.Close(context.Background()))
+	}
+	a.server.Mount(a.admin.mux)
 	return a, nil
 }
 
@@ -136,7 +146,8 @@ func (a *App) models() []router.Model {
 // within the configured drain timeout. It closes the App.
 func (a *App) Serve(ctx context.Context, ln net.Listener) error {
 	failed := make(chan error, 1)
-	go func() { failed <- a.server.Serve(ln) }()
+	a.admin.start()
+	go func() { failed <- a.server.Serve(a.tls.listenFast(ln)) }()
 	a.announce(ln.Addr())
 	select {
 	case err := <-failed:
@@ -161,7 +172,7 @@ func (a *App) announce(addr net.Addr) {
 	for _, w := range a.loop.Snapshot().Workers {
 		a.log.Info("worker", "name", w.Name, "type", w.Type, "backend", w.Backend, "state", w.State)
 	}
-	a.log.Info("serving the Open Inference Protocol v2", "address", "http://"+reachable(addr), "policy", a.cfg.Policy,
+	a.log.Info("serving the Open Inference Protocol v2", "address", a.tls.scheme()+reachable(addr), "admin", a.admin.address(), "policy", a.cfg.Policy,
 		"models", a.pool.modelNames(), "workers", len(a.pool.backends))
 }
 
@@ -181,7 +192,7 @@ func (a *App) Loop() *live.Loop { return a.loop }
 // Close waits for requests under way until ctx ends, saves what was learned
 // and frees everything.
 func (a *App) Close(ctx context.Context) error {
-	err := errors.Join(a.pool.closeCascades(ctx), a.loop.Close(ctx), a.keeper.close(), a.pool.close())
+	err := errors.Join(a.pool.closeCascades(ctx), a.loop.Close(ctx), a.keeper.close(), a.pool.close(), a.admin.close(ctx))
 	for _, l := range a.loops {
 		l.Close()
 	}

@@ -7,10 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/valyala/fasthttp"
-	"github.com/valyala/fasthttp/fasthttpadaptor"
 
 	"motley/internal/live"
 	"motley/internal/oip"
@@ -162,7 +159,7 @@ type modelState struct {
 	MetadataKnown bool         `json:"metadata_known"`
 }
 
-// routerState answers /debug/state.
+// routerState is /debug/state.
 type routerState struct {
 	Name      string        `json:"name"`
 	Version   string        `json:"version"`
@@ -175,7 +172,7 @@ type routerState struct {
 	Loop      live.Snapshot `json:"loop"`
 }
 
-func (s *Server) debugState(ctx *fasthttp.RequestCtx) {
+func (s *Server) debugState() any {
 	state := routerState{
 		Name:      s.cfg.Name,
 		Version:   s.cfg.Version,
@@ -195,10 +192,5 @@ func (s *Server) debugState(ctx *fasthttp.RequestCtx) {
 			Batched: info.Batched, MaxBatch: info.MaxBatch, MetadataKnown: info.Metadata != nil,
 		})
 	}
-	writeJSON(ctx, state)
-}
-
-// scrapeHandler serves a gatherer in the format that the scraper asks for.
-func scrapeHandler(g prometheus.Gatherer) fasthttp.RequestHandler {
-	return fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	return state
 }

@@ -133,20 +133,6 @@ func (s *Server) dispatch(ctx *fasthttp.RequestCtx, x *exchange) {
 		writeUnsupported(ctx, "trace settings are not supported")
 	case serverLogging:
 		writeUnsupported(ctx, "log settings are not supported over the wire: they are set in the router's configuration")
-	case prometheusMetrics:
-		if s.scrape == nil {
-			writeError(ctx, fasthttp.StatusNotFound, "Not Found")
-			return
-		}
-		s.scrape(ctx)
-	case debugState:
-		s.debugState(ctx)
-	case debugExits:
-		s.debugExits(ctx)
-	case debugProfiles:
-		s.debugProfiles(ctx)
-	case debugPool:
-		s.debugPool(ctx)
 	}
 }
 

@@ -1,8 +1,8 @@
 // Package router is the HTTP front end: it speaks the Open Inference Protocol
 // v2 as Triton does (paths, error forms, statuses, the binary tensor
 // extension), hands inference requests to the loop that owns the dispatch
-// core, and answers with what comes back: once, or event by event. Besides, it
-// serves /metrics, /debug/state, /debug/exits, /debug/profiles and /debug/pool.
+// core, and answers with what comes back: once, or event by event. What operators
+// ask for, metrics and /debug, is on another listener (Server.Mount).
 //
 // A request's body is read once into a buffer of the HTTP server and stays
 // there until the answer is written; the answer's buffer is the one the worker
@@ -116,7 +116,6 @@ type Server struct {
 	metrics *Metrics
 	models  map[string]*model
 	order   []*model // as configured
-	scrape  fasthttp.RequestHandler
 	fast    fasthttp.Server
 	open    atomic.Int64 // connections on reactors
 	closing atomic.Bool  // they are closed as soon as nothing is under way on them
@@ -175,9 +174,6 @@ func New(cfg Config) (*Server, error) {
 		mm := &model{Model: m, metrics: cfg.Metrics.model(m.ID)}
 		s.models[m.Name] = mm
 		s.order = append(s.order, mm)
-	}
-	if cfg.Gatherer != nil {
-		s.scrape = scrapeHandler(cfg.Gatherer)
 	}
 	snapshot := cfg.Loop.Snapshot
 	s.metrics.state.snapshot.Store(&snapshot)

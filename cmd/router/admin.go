@@ -1,0 +1,28 @@
+package main
+
+import (
+	"fmt"
+	"net"
+
+	"motley/internal/config"
+)
+
+// listenAdmin opens the listener of those who run the router; nil where there is
+// to be none.
+func listenAdmin(cfg config.Admin) (net.Listener, error) {
+	if cfg.Off() {
+		return nil, nil
+	}
+	ln, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen for metrics, /debug and /admin: %w; name another address by -admin ADDR (off: none) or admin.listen", err)
+	}
+	return ln, nil
+}
+
+func closeAdmin(ln net.Listener) error {
+	if ln == nil {
+		return nil
+	}
+	return ln.Close()
+}
