@@ -36,6 +36,8 @@ type App struct {
 	loops  []*reactor.Loop
 	admin  *admin
 	tls    *serverTLS // of clients; nil: plain
+
+	preparers []preparer // what takes in a new configuration
 }
 
 // Options are what is not part of a configuration.
@@ -105,6 +107,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
 	a.server.Mount(a.admin.mux)
+	a.preparers = append(a.preparers, a.prepareTLS)
 	return a, nil
 }
 

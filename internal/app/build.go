@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,7 @@ type parts struct {
 	memory    *memory
 	engines   map[engineKey]engine.Model // loaded once, shared by workers
 	telemetry *telemetry                 // health.go; nil: workers are not judged
+	tls       workerTLS
 }
 
 // engineKey tells loaded models apart.
@@ -155,8 +157,12 @@ func (p *parts) addWorker(cfg *config.Config, w *config.Worker, index int, log *
 	case w.Embedded != nil:
 		b, err = p.embedded(w.Embedded, served, log)
 	case w.Remote != nil:
+		var https func() *tls.Config
+		if https, err = p.tls.of(w.Remote.TLS); err != nil {
+			return err
+		}
 		b, err = backend.NewRemote(backend.RemoteConfig{
-			URL: w.Remote.URL, Binary: w.Remote.Binary, Timeout: w.Remote.Timeout,
+			URL: w.Remote.URL, TLS: https, Binary: w.Remote.Binary, Timeout: w.Remote.Timeout,
 			Connections: max(w.Remote.Connections, w.Concurrency), ModelNames: w.Remote.ModelNames,
 		})
 	default:

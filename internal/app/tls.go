@@ -1,12 +1,13 @@
 package app
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"maps"
 	"net"
+	"sync"
 	"sync/atomic"
-	"time"
 
 	"motley/internal/config"
 )
@@ -28,6 +29,21 @@ func newServerTLS(cfg *config.ServerTLS) (*serverTLS, error) {
 	return t, nil
 }
 
+// prepare reads the files of cfg.
+func (t *serverTLS) prepare(cfg *config.ServerTLS) (commit func(), err error) {
+	switch {
+	case (t == nil) != (cfg == nil):
+		return nil, errors.New("cannot be switched on or off while the router runs")
+	case t == nil:
+		return func() {}, nil
+	}
+	c, err := cfg.Config()
+	if err != nil {
+		return nil, err
+	}
+	return func() { t.now.Store(c) }, nil
+}
+
 // listen returns ln with TLS. Every connection goes by what there is when it
 // begins its handshake.
 func (t *serverTLS) listen(ln net.Listener) net.Listener {
@@ -46,55 +62,69 @@ func (t *serverTLS) scheme() string {
 	return "https://"
 }
 
-// handshakeTime bounds a client's handshake.
-const handshakeTime = 10 * time.Second
+// workerTLS is what workers are spoken to by, each form of it once.
+type workerTLS struct {
+	mu  sync.Mutex
+	all map[config.RemoteTLS]*atomic.Pointer[tls.Config]
+}
 
-// listenFast is listen for a server that knows nothing of TLS.
-func (t *serverTLS) listenFast(ln net.Listener) net.Listener {
-	if t == nil {
-		return ln
+// of returns what new connections to a worker go by; nil: the backend's own
+// ways. It is read anew for every connection.
+func (w *workerTLS) of(cfg *config.RemoteTLS) (func() *tls.Config, error) {
+	if cfg == nil {
+		return nil, nil
 	}
-	return fastListener{t.listen(ln)}
-}
-
-type fastListener struct{ net.Listener }
-
-// Accept implements net.Listener.
-func (l fastListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return &fastConn{Conn: c.(*tls.Conn)}, nil
-}
-
-// fastConn is a client's connection of which the handshake is done by the first
-// Read, which the server does on the connection's own goroutine.
-type fastConn struct {
-	*tls.Conn
-	shaken bool
-}
-
-var errUnshaken = errors.New("nothing can be written before the handshake")
-
-// Read implements net.Conn.
-func (c *fastConn) Read(p []byte) (int, error) {
-	if !c.shaken {
-		ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
-		defer cancel()
-		if err := c.HandshakeContext(ctx); err != nil {
-			return 0, err
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.all[*cfg]
+	if now == nil {
+		c, err := cfg.Config()
+		if err != nil {
+			return nil, err
 		}
-		c.shaken = true
+		now = new(atomic.Pointer[tls.Config])
+		now.Store(c)
+		if w.all == nil {
+			w.all = map[config.RemoteTLS]*atomic.Pointer[tls.Config]{}
+		}
+		w.all[*cfg] = now
 	}
-	return c.Conn.Read(p)
+	return now.Load, nil
 }
 
-// Write implements net.Conn. It makes no handshake: a connection that is turned
-// away is written to by the goroutine that accepts.
-func (c *fastConn) Write(p []byte) (int, error) {
-	if !c.ConnectionState().HandshakeComplete {
-		return 0, errUnshaken
+// prepare reads all files again.
+func (w *workerTLS) prepare() (commit func(), err error) {
+	w.mu.Lock()
+	all := maps.Clone(w.all)
+	w.mu.Unlock()
+	read := make(map[*atomic.Pointer[tls.Config]]*tls.Config, len(all))
+	for cfg, now := range all {
+		if read[now], err = cfg.Config(); err != nil {
+			return nil, err
+		}
 	}
-	return c.Conn.Write(p)
+	return func() {
+		for now, c := range read {
+			now.Store(c)
+		}
+	}, nil
+}
+
+// prepareTLS is the preparer of all certificates.
+func (a *App) prepareTLS(cfg *config.Config) (commit func(), err error) {
+	clients, err := a.tls.prepare(cfg.TLS)
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	operators := func() {}
+	if a.admin.ln != nil {
+		if operators, err = a.admin.tls.prepare(cfg.Admin.TLS); err != nil {
+			return nil, fmt.Errorf("admin.tls: %w", err)
+		}
+	}
+	workers, err := a.pool.tls.prepare()
+	if err != nil {
+		return nil, fmt.Errorf("workers[].remote.tls: %w", err)
+	}
+	return func() { clients(); operators(); workers() }, nil
 }

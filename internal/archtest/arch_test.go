@@ -64,6 +64,7 @@ var allowed = map[string][]string{
 	"internal/fleet":     {"internal/engine", "internal/oip", "internal/sim"},
 	"internal/chart":     {},
 	"internal/promtest":  {},
+	"internal/tlstest":   {},
 	"internal/profiler":  {"internal/backend", "internal/chart", "internal/load", "internal/oip", "internal/pool"},
 	"internal/load/page": {"internal/load"},
 	"internal/load":      {"internal/http1", "internal/mono", "internal/oip", "internal/workload"},
