@@ -117,15 +117,17 @@ func configTensors(of []oip.TensorMetadata, batched bool) []oip.ConfigTensor {
 	return out
 }
 
-func (s *Server) allStats(ctx *fasthttp.RequestCtx) {
+func (s *Server) allStats(ctx *fasthttp.RequestCtx, x *exchange) {
 	answer := oip.StatsResponse{ModelStats: make([]oip.ModelStats, 0, len(s.order))}
 	for _, m := range s.order {
-		answer.ModelStats = append(answer.ModelStats, m.stats())
+		if x.pass.May(m.Name) {
+			answer.ModelStats = append(answer.ModelStats, m.stats())
+		}
 	}
 	writeJSON(ctx, answer)
 }
 
-func (s *Server) repositoryIndex(ctx *fasthttp.RequestCtx) {
+func (s *Server) repositoryIndex(ctx *fasthttp.RequestCtx, x *exchange) {
 	var only oip.RepositoryIndexRequest
 	if body := ctx.PostBody(); len(body) > 0 {
 		if err := json.Unmarshal(body, &only); err != nil {
@@ -135,6 +137,9 @@ func (s *Server) repositoryIndex(ctx *fasthttp.RequestCtx) {
 	}
 	index := make([]oip.RepositoryIndexEntry, 0, len(s.order))
 	for _, m := range s.order {
+		if !x.pass.May(m.Name) {
+			continue
+		}
 		e := oip.RepositoryIndexEntry{Name: m.Name, Version: m.versions(m.Info())[0], State: oip.StateReady}
 		if !s.loop.ModelReady(m.ID) {
 			e.State, e.Reason = oip.StateUnavailable, "no worker is up"

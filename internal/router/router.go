@@ -103,6 +103,8 @@ type Config struct {
 	// went off, so that load balancers notice; default none.
 	ShutdownDelay time.Duration
 	Limits        oip.Limits
+	// Access is who may ask for what; nil: everybody may everything. See SetAccess.
+	Access *Access
 	// Loops answer inference requests without a goroutine for each connection; none:
 	// the HTTP library answers everything.
 	Loops []*reactor.Loop
@@ -116,6 +118,7 @@ type Server struct {
 	metrics *Metrics
 	models  map[string]*model
 	order   []*model // as configured
+	access  atomic.Pointer[Access]
 	fast    fasthttp.Server
 	open    atomic.Int64 // connections on reactors
 	closing atomic.Bool  // they are closed as soon as nothing is under way on them
@@ -179,6 +182,7 @@ func New(cfg Config) (*Server, error) {
 	s.metrics.state.snapshot.Store(&snapshot)
 	s.metrics.exits.models.Store(&s.order)
 	s.configureHTTP()
+	s.SetAccess(cfg.Access)
 	return s, nil
 }
 

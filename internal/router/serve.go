@@ -147,7 +147,7 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 	ctx.Response.Header.SetBytesV(headerRequestID, appendRequestID(nil, nil))
 	writeError(ctx, status, text)
 	s.log.LogAttrs(context.Background(), slog.LevelDebug, "malformed request",
-		slog.Int("status", status), slog.String("error", err.Error()))
+		slog.Int("status", status), slog.String("error", text)) // err may repeat a header, and with it a key
 }
 
 // transportError gives the status and text for an error of the HTTP server.
@@ -181,11 +181,19 @@ func bodyTooLarge(limit int) string {
 	return fmt.Sprintf("request body is over the limit of %d bytes", limit)
 }
 
-// httpLog passes the HTTP server's own messages on: connections that broke.
+// httpLog passes the HTTP server's own messages on: connections that broke. Of what
+// a client sent nothing is repeated: it may be a key.
 type httpLog struct{ log *slog.Logger }
 
 func (l httpLog) Printf(format string, args ...any) {
-	if l.log.Enabled(context.Background(), slog.LevelDebug) {
-		l.log.Debug("http", "message", fmt.Sprintf(format, args...))
+	if !l.log.Enabled(context.Background(), slog.LevelDebug) {
+		return
 	}
+	for i, a := range args {
+		var broken net.Error
+		if err, ok := a.(error); ok && !errors.As(err, &broken) {
+			args[i] = "a request that is not well-formed"
+		}
+	}
+	l.log.Debug("http", "message", fmt.Sprintf(format, args...))
 }
