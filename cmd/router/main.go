@@ -32,6 +32,7 @@ const usage = `Motley: one inference endpoint for a fleet of mixed GPUs and CPUs
   router profile [-config FILE] [-o FILE]        measure how long each type takes for batches of each model
   router gpus [-json]                            this host's GPUs and processors: what they are, how they do
   router agent [-listen ADDR]                    serve the same to routers and Prometheus on other hosts
+  router key NAME                                make a key for a client, and the line by which the configuration knows it
   router version                                 print version, Go and platform
   router -h                                      print this
 
@@ -125,6 +126,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return gpus(ctx, args, stdout, stderr)
 	case "agent":
 		return agent(ctx, args, stdout, stderr)
+	case "key":
+		return key(args, stdout, stderr)
 	case "version":
 		fmt.Fprintf(stdout, "motley %s %s %s/%s cgo=%v\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, cgo)
 		return nil
@@ -132,7 +135,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stdout, usage)
 		return nil
 	}
-	fmt.Fprintf(stderr, "router: unknown command %q; want serve, check, plan, profile, gpus, agent, version or help\n", command)
+	fmt.Fprintf(stderr, "router: unknown command %q; want serve, check, plan, profile, gpus, agent, key, version or help\n", command)
 	return errUsage
 }
 

@@ -8,9 +8,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+
+	"gopkg.in/yaml.v3"
+
+	"motley/internal/access"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -78,6 +83,9 @@ func TestCommandLine(t *testing.T) {
 		{args: "agent -listen nonsense", fails: true},
 		{args: "agent -listen 127.0.0.1:0 -record /nonexistent/rec", fails: true},
 		{args: "agent -listen 127.0.0.1:0 -tls-cert /nonexistent/c -tls-key /nonexistent/k", fails: true},
+		{args: "key", stderr: "wants the client's name", usage: true},
+		{args: "key a b", stderr: "wants the client's name", usage: true},
+		{args: "key alice", stdout: "- {name: \"alice\", hash: \"sha256:", stderr: "motley-"},
 		{args: "dance", stderr: "unknown command", usage: true},
 		{args: "-nonsense", stderr: "nonsense", usage: true},
 		{args: "serve extra", stderr: "unexpected argument", usage: true},
@@ -143,5 +151,22 @@ func TestServeStopsWhenTold(t *testing.T) {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("the log does not say %q:\n%s", want, &stderr)
 		}
+	}
+}
+
+// A new key is the one of which the hash is printed, and is not printed with it.
+func TestKey(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if err := run(context.Background(), []string{"key", "alice"}, &stdout, &stderr); err != nil {
+		t.Fatal(err)
+	}
+	key := regexp.MustCompile(`motley-[A-Za-z0-9_-]{43}`).FindString(stderr.String())
+	var lines []struct{ Name, Hash string }
+	if err := yaml.Unmarshal(stdout.Bytes(), &lines); err != nil || len(lines) != 1 || lines[0].Name != "alice" {
+		t.Fatalf("%v: %s", err, &stdout)
+	}
+	hash, err := access.ParseHash(lines[0].Hash)
+	if err != nil || !hash.Matches([]byte(key)) || strings.Contains(stdout.String(), key) {
+		t.Errorf("%v; key %q, printed %q and %q", err, key, &stdout, &stderr)
 	}
 }

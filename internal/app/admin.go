@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"motley/internal/access"
 	"motley/internal/config"
 )
 
@@ -40,11 +41,18 @@ func newAdmin(cfg *config.Config, opt Options) (*admin, error) {
 		a.mountPProf()
 	}
 	guarded := http.NewCrossOriginProtection().Handler(a.mux)
+	if cfg.Admin.KeyHash != "" {
+		hash, err := access.ParseHash(string(cfg.Admin.KeyHash))
+		if err != nil {
+			return nil, fmt.Errorf("cannot serve admin: key_hash %w", err)
+		}
+		guarded = keyed(hash, guarded)
+	}
 	local := loopback(a.ln.Addr())
 	if local {
 		guarded = namedLocally(guarded)
-	} else if !cfg.Admin.TLS.Identifies() {
-		a.log.Warn("admin.listen is no loopback address, and everybody who reaches it is answered: set admin.tls.client_ca_file", "address", a.ln.Addr().String())
+	} else if !cfg.Admin.TLS.Identifies() && cfg.Admin.KeyHash == "" {
+		a.log.Warn("admin.listen is no loopback address, and everybody who reaches it is answered: set admin.tls.client_ca_file or admin.key_hash", "address", a.ln.Addr().String())
 	}
 	a.server = http.Server{
 		Handler:           guarded,
@@ -103,6 +111,22 @@ func (a *admin) address() string {
 		return "off"
 	}
 	return a.tls.scheme() + reachable(a.ln.Addr())
+}
+
+// keyed answers requests with the key of a hash alone.
+func keyed(hash access.Hash, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		key, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok {
+			key = r.Header.Get("X-Api-Key")
+		}
+		if !hash.Matches([]byte(key)) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, "a key is needed: Authorization: Bearer …, or x-api-key", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // loopback reports whether only this host reaches an address.

@@ -61,9 +61,17 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()
-	metrics, err := router.NewMetrics(router.MetricsConfig{
+	who, err := guard(&cfg.Access, nil)
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	measured := router.MetricsConfig{
 		Registerer: registry, Models: p.modelNames(), Workers: p.workerLabels(), Version: opt.Version, Runtime: true,
-	})
+	}
+	if who != nil {
+		measured.Tenants = who.Guard.Tenants()
+	}
+	metrics, err := router.NewMetrics(measured)
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -98,7 +106,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Version: opt.Version,
 		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout,
-		Limits: oip.Limits{}, Loops: a.loops,
+		Limits: oip.Limits{}, Loops: a.loops, Access: who,
 	})
 	if err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
@@ -107,7 +115,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
 	a.server.Mount(a.admin.mux)
-	a.preparers = append(a.preparers, a.prepareTLS)
+	a.preparers = append(a.preparers, a.prepareTLS, a.prepareAccess)
 	return a, nil
 }
 

@@ -3,8 +3,10 @@ package app
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
+	"slices"
 	"time"
 )
 
@@ -34,7 +36,23 @@ func (l fastListener) Accept() (net.Conn, error) {
 // Read, which the server does on the connection's own goroutine.
 type fastConn struct {
 	*tls.Conn
-	shaken bool
+	shaken   bool
+	subjects []string
+}
+
+// Subjects implements router.Identified: the common name, DNS names and URIs of
+// the client's certificate.
+func (c *fastConn) Subjects() []string { return c.subjects }
+
+func namesOf(leaf *x509.Certificate) []string {
+	names := slices.Clone(leaf.DNSNames)
+	for _, u := range leaf.URIs {
+		names = append(names, u.String())
+	}
+	if leaf.Subject.CommonName != "" {
+		names = append(names, leaf.Subject.CommonName)
+	}
+	return names
 }
 
 var errUnshaken = errors.New("nothing can be written before the handshake")
@@ -48,6 +66,9 @@ func (c *fastConn) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		c.shaken = true
+		if chains := c.ConnectionState().VerifiedChains; len(chains) > 0 {
+			c.subjects = namesOf(chains[0][0])
+		}
 	}
 	return c.Conn.Read(p)
 }

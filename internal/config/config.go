@@ -20,6 +20,7 @@ type Config struct {
 	Listen        string         `yaml:"listen"` // host:port of the HTTP endpoint
 	TLS           *ServerTLS     `yaml:"tls"`    // of Listen; nil = plain HTTP
 	Admin         Admin          `yaml:"admin"`
+	Access        Access         `yaml:"access"`
 	Log           Log            `yaml:"log"`
 	Limits        Limits         `yaml:"limits"`
 	Policy        string         `yaml:"policy"` // one of Policies; size-threshold, least-conn and random-two may have =N

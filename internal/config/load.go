@@ -106,6 +106,7 @@ func (c *Config) openFiles() []Violation {
 	if c.TLS != nil {
 		c.TLS.open(f, "tls", from)
 	}
+	c.Access.openKeys(f, from)
 	if c.Admin.TLS != nil {
 		c.Admin.TLS.open(f, "admin.tls", from)
 	}

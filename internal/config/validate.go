@@ -32,6 +32,7 @@ func (c *Config) Validate() []Violation {
 		c.TLS.check(f, "tls")
 	}
 	c.Admin.check(f)
+	c.checkAccess(f)
 	oneOf(f, "log.level", c.Log.Level, levels)
 	oneOf(f, "log.format", c.Log.Format, formats)
 	c.Limits.check(f)

@@ -24,6 +24,9 @@ type Access struct {
 // everybody may everything.
 func (s *Server) SetAccess(a *Access) { s.access.Store(a) }
 
+// Access is who may ask for what now; nil: everybody may everything.
+func (s *Server) Access() *Access { return s.access.Load() }
+
 // key is what the client shows for a key, as a bearer token or by x-api-key; nil
 // where it shows none.
 func (h *headers) key() []byte {
