@@ -35,6 +35,18 @@ func tenantNames(cfg *config.Access) []string {
 	return names
 }
 
+// weights are the tenants' shares, by index, as the core wants them; nil: there is one.
+func weights(cfg *config.Access) []float64 {
+	if len(cfg.Tenants) == 0 {
+		return nil
+	}
+	var all []float64
+	for _, t := range cfg.AllTenants() {
+		all = append(all, t.Weight)
+	}
+	return all
+}
+
 // prepareAccess is the preparer of keys.
 func (a *App) prepareAccess(cfg *config.Config) (commit func(), err error) {
 	if !slices.Equal(tenantNames(&cfg.Access), tenantNames(&a.cfg.Access)) {

@@ -82,7 +82,9 @@ func (s *Server) identified(ctx *fasthttp.RequestCtx, x *exchange) bool {
 	}
 	client := access.Client{Key: x.headers.key(), Subjects: subjects(ctx), Tenant: x.headers.tenant}
 	var reason access.Reason
-	if x.pass, reason = a.Guard.Identify(&client); reason != access.Admitted {
+	x.pass, reason = a.Guard.Identify(&client)
+	x.call.Tenant = x.pass.Tenant()
+	if reason != access.Admitted {
 		s.deny(ctx, x, reason, 0)
 		return false
 	}

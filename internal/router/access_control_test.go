@@ -282,6 +282,9 @@ func TestAccessTenants(t *testing.T) {
 			f.loop.set(c.do)
 		}
 		f.do("POST", "/v2/models/"+c.path, rawInfer, c.headers...)
+		if seen, _ := f.loop.last(); strings.HasPrefix(c.series, "answered") && !strings.Contains(c.series, `"`+[]string{"default", "gold", "iron"}[seen.Tenant]+`"`) {
+			t.Errorf("%s %q: the loop was given tenant %d", c.path, c.headers, seen.Tenant)
+		}
 		if page := string(f.admin("GET", "/metrics").body); !strings.Contains(page, `motley_tenant_requests_total{outcome="`+c.series+"\n") {
 			t.Errorf("%s %q: no %s", c.path, c.headers, c.series)
 		}
