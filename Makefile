@@ -30,5 +30,5 @@ bench:            ## benchmarks with allocations; the router beside nginx
 	benchmarks/proxy/run.sh -peers nginx -connections 64 -bodies json
 
 demo: build       ## the built-in model, one request, its answer
-	bin/router -listen 127.0.0.1:8000 & pid=$$!; sleep 1; \
+	bin/router -listen 127.0.0.1:8000 -admin off & pid=$$!; sleep 1; \
 	curl -sS 127.0.0.1:8000/v2/models/fashion/infer -d @examples/infer.json; echo; kill $$pid; wait $$pid

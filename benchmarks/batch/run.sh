@@ -111,6 +111,7 @@ measure() { # NAME PORT RATE: a line "name allowable p50 p99 own-p99 most wrong"
 serve off
 off=$nginx_port
 free_port router
+free_port admin
 cat >"$dir/router.yaml" <<YAML
 listen: "127.0.0.1:$router"
 log: {level: warn}
@@ -127,7 +128,7 @@ workers:
     concurrency: $concurrency
     remote: {url: "http://127.0.0.1:${port_of[off]}", timeout: 60s}
 YAML
-start router env GOMAXPROCS=1 "${on_load[@]}" "$router_binary" -config "$dir/router.yaml"
+start router env GOMAXPROCS=1 "${on_load[@]}" "$router_binary" -config "$dir/router.yaml" -admin "127.0.0.1:$admin"
 await "http://127.0.0.1:$router/v2/health/ready" "$dir/router.log"
 machine
 echo "a forest of 100 trees on MLServer $("$venv/bin/mlserver" --version | sed 's/.* //'), target $qos at 99 %, $rounds rounds, $seconds s for each rate;" \
@@ -153,7 +154,7 @@ else
 fi
 
 batches() { # requests and executions so far
-	curl -s "http://127.0.0.1:$router/metrics" | awk '/^motley_batch_size_items_sum/ {s += $2} /^motley_batch_size_items_count/ {n += $2} END {print s + 0, n + 0}'
+	curl -s "http://127.0.0.1:$admin/metrics" | awk '/^motley_batch_size_items_sum/ {s += $2} /^motley_batch_size_items_count/ {n += $2} END {print s + 0, n + 0}'
 }
 one_round() { # the three in turn, and the other way round
 	local names=(off on router) name

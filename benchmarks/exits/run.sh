@@ -38,9 +38,10 @@ router=${ROUTER:-$dir/router} bench=${BENCH:-$dir/bench}
 for round in $(seq "$rounds"); do
 	for mode in off latency compute; do
 		free_port port
+		free_port admin
 		sed -e "s/^listen:.*/listen: \"127.0.0.1:$port\"/" -e "s/mode: latency /mode: $mode /" -e "s/count: 0 /count: $workers /" \
 			configs/earlyexit.yaml >"$dir/config.yaml"
-		start router $router_cores "$router" -config "$dir/config.yaml"
+		start router $router_cores "$router" -config "$dir/config.yaml" -admin "127.0.0.1:$admin"
 		await "http://127.0.0.1:$port/v2/health/ready" "$dir/router.log"
 		load() { $load_cores "$bench" load -url "http://127.0.0.1:$port" -model fashion -data "$data" -q "$@"; }
 		first=${rates%% *}
@@ -49,7 +50,7 @@ for round in $(seq "$rounds"); do
 			load -rate "$rate" -duration "${seconds}s" -warmup 1s -qos "$qos" -seed "$rate$round" -json >"$dir/$mode.$rate.$round.json" ||
 				{ cat "$dir/$mode.$rate.$round.json" "$dir/router.log" >&2; exit 1; }
 		done
-		python3 - "$dir/exits.$mode.$round.json" "$port" <<-'PY'
+		python3 - "$dir/exits.$mode.$round.json" "$admin" <<-'PY'
 			import sys, urllib.request
 			open(sys.argv[1], "wb").write(urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[2]}/debug/exits").read())
 		PY

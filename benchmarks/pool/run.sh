@@ -107,7 +107,7 @@ measure() { # MODEL SIDE MIX PROXY BALANCE WEIGHT BATCHING RATE SIMULATED ROUND
 	for _ in $(seq 100); do [[ ! -s $dir/workers.log ]] || break; sleep 0.1; done
 	sleep 0.1 # until all their lines are there
 	case $4 in
-	router) start proxy env GOMAXPROCS=1 "${on_proxy[@]}" "$router" -config "$dir/router.yaml" ;;
+	router) start proxy env GOMAXPROCS=1 "${on_proxy[@]}" "$router" -config "$dir/router.yaml" -admin off ;;
 	nginx) start_nginx "$5" "$6" ;;
 	haproxy) start_haproxy "${5%,*}" "$6" "$(sed -n 's/.*,maxconn=//p' <<<"$5")" ;;
 	esac

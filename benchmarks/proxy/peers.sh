@@ -51,7 +51,7 @@ motley() { # NAME PORT UPSTREAM MAX-BATCH CONCURRENCY
 		    concurrency: $5
 		    remote: {url: "http://127.0.0.1:$3", connections: $5, probe_interval: 60s}
 	YAML
-	start "$1" env GOMAXPROCS=1 "${on_proxy[@]}" "$router_binary" -config "$dir/$1.yaml"
+	start "$1" env GOMAXPROCS=1 "${on_proxy[@]}" "$router_binary" -config "$dir/$1.yaml" -admin off
 }
 
 cache=${MOTLEY_BENCH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/motley-bench}

@@ -66,8 +66,9 @@ field() { # NAME JSON
 	grep -o "\"$1\":[^,}]*" <<<"$2" | head -1 | cut -d: -f2
 }
 measure() { # CELL: a line "cell CPU-µs-per-request idle-CPU-µs-per-s kB-idle kB-loaded p50 p99 failed CPU-µs-per-connection"
-	local workers=${1%:*} connections=${1#*:} port url idle before opened after rested loaded few answer tool=()
+	local workers=${1%:*} connections=${1#*:} port admin url idle before opened after rested loaded few answer tool=()
 	free_port port
+	free_port admin
 	url=http://127.0.0.1:$port
 	start workers "${on_load[@]}" "$dir/bench" workers -model wnd -mix "r5n.large=$workers" -listen 127.0.0.1:12000+ \
 		-config "$dir/router.yaml" -router "127.0.0.1:$port" -policy "$policy" -qos 1s
@@ -76,9 +77,9 @@ measure() { # CELL: a line "cell CPU-µs-per-request idle-CPU-µs-per-s kB-idle 
 		sleep 0.1
 	done
 	sed -i "s/binary: \"on\"}/binary: \"on\", probe_interval: $probe}/" "$dir/router.yaml"
-	start router env GOMAXPROCS=1 "${on_proxy[@]}" "$router_binary" -config "$dir/router.yaml"
+	start router env GOMAXPROCS=1 "${on_proxy[@]}" "$router_binary" -config "$dir/router.yaml" -admin "127.0.0.1:$admin"
 	await "$url/v2/health/ready" "$dir/router.log" 30
-	up "$workers" "$url"
+	up "$workers" "http://127.0.0.1:$admin"
 	before=$(ticks "$router_pid")
 	sleep 3
 	idle=$(($(ticks "$router_pid") - before))

@@ -22,13 +22,15 @@ import (
 
 const usage = `Motley: one inference endpoint for a fleet of mixed GPUs and CPUs.
 
-  router [serve] [-config FILE] [-listen ADDR]   serve the Open Inference Protocol v2
+  router [serve] [-config FILE] [-listen ADDR] [-admin ADDR]
+                                                 serve the Open Inference Protocol v2
   router check FILE…                             name every fault of configuration files
   router plan [-config FILE] [-budget USD] [-rate QPS] [-prices NAME] [-json]
                                                  the best mix of instance types, and why
   router profile [-config FILE] [-o FILE]        measure how long each type takes for batches of each model
   router gpus [-json]                            this host's GPUs and processors: what they are, how they do
   router agent [-listen ADDR]                    serve the same to routers and Prometheus on other hosts
+  router key NAME                                make a key for a client, and the line by which the configuration knows it
   router version                                 print version, Go and platform
   router -h                                      print this
 
@@ -39,13 +41,14 @@ Without -config it serves the built-in model 'fashion' on this machine's CPUs:
 
 To put it in front of servers of your own (Triton, KServe, MLServer, OpenVINO),
 write a file like configs/remote.yaml and run router -config FILE; every field
-is in docs/configuration.md. Look at /debug/state and /metrics while it runs.
+is in docs/configuration.md. Look at localhost:8002/debug/state and /metrics while it runs.
 SIGTERM or SIGINT finishes what is under way and then stops, a second one stops at
 once; SIGUSR2 has a new process take over without a lost request (docs/operations.md).
 
 Flags of serve:
   -config FILE   the configuration; default: the built-in one
   -listen ADDR   host:port, in place of the configuration's
+  -admin ADDR    host:port of metrics, /debug and /admin, in place of the configuration's; off: none
 
 Flags of plan (docs/configuration.md, Planning):
   -config FILE   the configuration: models, instance types with prices, profiles
@@ -120,6 +123,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return gpus(ctx, args, stdout, stderr)
 	case "agent":
 		return agent(ctx, args, stdout, stderr)
+	case "key":
+		return key(args, stdout, stderr)
 	case "version":
 		fmt.Fprintf(stdout, "motley %s %s %s/%s cgo=%v\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, cgo)
 		return nil
@@ -127,7 +132,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprint(stdout, usage)
 		return nil
 	}
-	fmt.Fprintf(stderr, "router: unknown command %q; want serve, check, plan, profile, gpus, agent, version or help\n", command)
+	fmt.Fprintf(stderr, "router: unknown command %q; want serve, check, plan, profile, gpus, agent, key, version or help\n", command)
 	return errUsage
 }
 
@@ -149,6 +154,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
 	file := fs.String("config", "", "")
 	listen := fs.String("listen", "", "")
+	admin := fs.String("admin", "", "")
 	if done, err := flags(fs, args, stdout, stderr); done {
 		return err
 	}
@@ -172,15 +178,22 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *listen != "" {
 		cfg.Listen = *listen
 	}
+	if *admin != "" {
+		cfg.Admin.Listen = *admin
+	}
 	ln, err := sockets.Listen("public", cfg.Listen)
 	if err != nil {
 		return err
 	}
-	log := logger(cfg.Log, stderr)
-	slog.SetDefault(log)
-	a, err := app.New(cfg, app.Options{Log: log, Version: version(), Ready: sockets.Ready})
+	forAdmin, err := listenAdmin(sockets, cfg.Admin)
 	if err != nil {
 		return errors.Join(err, ln.Close())
+	}
+	log := logger(cfg.Log, stderr)
+	slog.SetDefault(log)
+	a, err := app.New(cfg, app.Options{Log: log, Version: version(), Admin: forAdmin, Ready: sockets.Ready})
+	if err != nil {
+		return errors.Join(err, ln.Close(), closeAdmin(forAdmin))
 	}
 	next.Timeout, next.Log = cfg.Limits.UpgradeTimeout, log
 	ctx, stop := upgradable(ctx, upgrades, a, sockets, next)

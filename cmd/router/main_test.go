@@ -4,10 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+
+	"gopkg.in/yaml.v3"
+
+	"motley/internal/access"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -75,11 +83,15 @@ func TestCommandLine(t *testing.T) {
 		{args: "agent -listen nonsense", fails: true},
 		{args: "agent -listen 127.0.0.1:0 -record /nonexistent/rec", fails: true},
 		{args: "agent -listen 127.0.0.1:0 -tls-cert /nonexistent/c -tls-key /nonexistent/k", fails: true},
+		{args: "key", stderr: "wants the client's name", usage: true},
+		{args: "key a b", stderr: "wants the client's name", usage: true},
+		{args: "key alice", stdout: "- {name: \"alice\", hash: \"sha256:", stderr: "motley-"},
 		{args: "dance", stderr: "unknown command", usage: true},
 		{args: "-nonsense", stderr: "nonsense", usage: true},
 		{args: "serve extra", stderr: "unexpected argument", usage: true},
 		{args: "-config nowhere.yaml", fails: true},
 		{args: "-listen nonsense", fails: true},
+		{args: "-listen 127.0.0.1:0 -admin nonsense", fails: true},
 	} {
 		var stdout, stderr bytes.Buffer
 		err := run(context.Background(), strings.Fields(c.args), &stdout, &stderr)
@@ -108,16 +120,53 @@ func TestAgentStopsWhenTold(t *testing.T) {
 	}
 }
 
+// The port of the admin listener may be another router's: the error says what to do.
+func TestAdminPortIsTaken(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err = run(ctx, []string{"-listen", "127.0.0.1:0", "-admin", taken.Addr().String()}, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "admin.listen") || !strings.Contains(err.Error(), "-admin") || !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("error %v", err)
+	}
+	for _, off := range []string{"off", "127.0.0.1:0"} {
+		if err := run(ctx, []string{"-listen", "127.0.0.1:0", "-admin", off}, io.Discard, io.Discard); err != nil {
+			t.Errorf("-admin %s: %v", off, err)
+		}
+	}
+}
+
 func TestServeStopsWhenTold(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var stdout, stderr bytes.Buffer
-	if err := run(ctx, []string{"-listen", "127.0.0.1:0"}, &stdout, &stderr); err != nil {
+	if err := run(ctx, []string{"-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0"}, &stdout, &stderr); err != nil {
 		t.Fatalf("%v\n%s", err, &stderr)
 	}
-	for _, want := range []string{"Open Inference Protocol", "embedded builtin", "stopping"} {
+	for _, want := range []string{"Open Inference Protocol", "embedded builtin", "stopping", "admin=http://127.0.0.1:"} {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("the log does not say %q:\n%s", want, &stderr)
 		}
+	}
+}
+
+// A new key is the one of which the hash is printed, and is not printed with it.
+func TestKey(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if err := run(context.Background(), []string{"key", "alice"}, &stdout, &stderr); err != nil {
+		t.Fatal(err)
+	}
+	key := regexp.MustCompile(`motley-[A-Za-z0-9_-]{43}`).FindString(stderr.String())
+	var lines []struct{ Name, Hash string }
+	if err := yaml.Unmarshal(stdout.Bytes(), &lines); err != nil || len(lines) != 1 || lines[0].Name != "alice" {
+		t.Fatalf("%v: %s", err, &stdout)
+	}
+	hash, err := access.ParseHash(lines[0].Hash)
+	if err != nil || !hash.Matches([]byte(key)) || strings.Contains(stdout.String(), key) {
+		t.Errorf("%v; key %q, printed %q and %q", err, key, &stdout, &stderr)
 	}
 }

@@ -39,12 +39,14 @@ type routers struct {
 	program string // a link to the program that is run
 	dir     string
 	addr    string
+	admin   string // where its metrics are
 	ended   map[int]unix.WaitStatus
 }
 
 // emulated is a router over two workers that take 2 ms for a request.
 const emulated = `
 listen: 127.0.0.1:0
+admin: {listen: "127.0.0.1:0"}
 policy: least-load
 models: [{name: m, qos: {target: 10s}}]
 instance_types: [{name: fast}]
@@ -117,6 +119,7 @@ func (r *routers) start(args ...string) int {
 	}
 	r.until("a router serves", func() bool { return len(r.pids()) > before || !r.alive(cmd.Process.Pid) })
 	r.addr = string(regexp.MustCompile(`address=http://(\S+)`).FindSubmatch(r.log())[1])
+	r.admin = string(regexp.MustCompile(`admin=http://(\S+)`).FindSubmatch(r.log())[1])
 	return cmd.Process.Pid
 }
 
@@ -210,7 +213,7 @@ func (r *routers) descriptors(pid int) int {
 // metric is what the router that answers says of a metric.
 func (r *routers) metric(name string) string {
 	r.t.Helper()
-	answer, err := exchange(r.dial(), "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+	answer, err := exchange(r.dialTo(r.admin), "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -221,9 +224,11 @@ func (r *routers) metric(name string) string {
 	return string(m[1])
 }
 
-func (r *routers) dial() net.Conn {
+func (r *routers) dial() net.Conn { return r.dialTo(r.addr) }
+
+func (r *routers) dialTo(addr string) net.Conn {
 	r.t.Helper()
-	c, err := net.Dial("tcp", r.addr)
+	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		r.t.Fatal(err)
 	}

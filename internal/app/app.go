@@ -34,6 +34,10 @@ type App struct {
 	pool   *parts
 	keeper *keeper
 	loops  []*reactor.Loop
+	admin  *admin
+	tls    *serverTLS // of clients; nil: plain
+
+	preparers []preparer // what takes in a new configuration
 
 	upgrades *prometheus.CounterVec
 	serving  func() error // told once requests are served
@@ -45,6 +49,7 @@ type Options struct {
 	Version string
 	// Ready is called once requests are served; nil: nobody wants to know.
 	Ready func() error
+	Admin net.Listener // where operators are answered: metrics, /debug, /admin; nil: nowhere. Closed with the App
 	// Trace is handed to the loop; see live.Config.
 	Trace func(dispatch.Event, []dispatch.Action)
 }
@@ -61,9 +66,17 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()
-	metrics, err := router.NewMetrics(router.MetricsConfig{
+	who, err := guard(&cfg.Access, nil)
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	measured := router.MetricsConfig{
 		Registerer: registry, Models: p.modelNames(), Workers: p.workerLabels(), Version: opt.Version, Runtime: true,
-	})
+	}
+	if who != nil {
+		measured.Tenants = who.Guard.Tenants()
+	}
+	metrics, err := router.NewMetrics(measured)
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -95,15 +108,23 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if a.loops, err = reactors(cpus()); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
+	if a.tls, err = newServerTLS(cfg.TLS); err != nil {
+		return nil, errors.Join(err, a.Close(context.Background()))
+	}
 	serve := router.Config{
 		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Version: opt.Version,
-		Loops: a.loops, Linger: cfg.Limits.Linger,
+		Loops: a.loops, Linger: cfg.Limits.Linger, Access: who,
 	}
 	limit(&serve, &cfg.Limits)
 	a.server, err = router.New(serve)
 	if err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
+	if a.admin, err = newAdmin(cfg, opt); err != nil {
+		return nil, errors.Join(err, a.Close(context.Background()))
+	}
+	a.server.Mount(a.admin.mux)
+	a.preparers = append(a.preparers, a.prepareTLS, a.prepareAccess)
 	return a, nil
 }
 
@@ -145,7 +166,7 @@ func (a *App) announce(addr net.Addr) {
 	for _, w := range a.loop.Snapshot().Workers {
 		a.log.Info("worker", "name", w.Name, "type", w.Type, "backend", w.Backend, "state", w.State)
 	}
-	a.log.Info("serving the Open Inference Protocol v2", "address", "http://"+reachable(addr), "policy", a.cfg.Policy,
+	a.log.Info("serving the Open Inference Protocol v2", "address", a.tls.scheme()+reachable(addr), "admin", a.admin.address(), "policy", a.cfg.Policy,
 		"models", a.pool.modelNames(), "workers", len(a.pool.backends), "pid", os.Getpid())
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,7 @@ type parts struct {
 	memory    *memory
 	engines   map[engineKey]engine.Model // loaded once, shared by workers
 	telemetry *telemetry                 // health.go; nil: workers are not judged
+	tls       workerTLS
 }
 
 // engineKey tells loaded models apart.
@@ -51,6 +53,7 @@ func build(cfg *config.Config, log *slog.Logger) (p *parts, err error) {
 		return p, err
 	}
 	p.core.Policy = policy
+	p.core.Tenants = weights(&cfg.Access)
 	for _, t := range cfg.InstanceTypes {
 		p.core.Types = append(p.core.Types, pool.InstanceType{Name: t.Name, USDPerHour: t.USDPerHour, Accelerator: t.Accelerator})
 	}
@@ -155,8 +158,12 @@ func (p *parts) addWorker(cfg *config.Config, w *config.Worker, index int, log *
 	case w.Embedded != nil:
 		b, err = p.embedded(w.Embedded, served, log)
 	case w.Remote != nil:
+		var https func() *tls.Config
+		if https, err = p.tls.of(w.Remote.TLS); err != nil {
+			return err
+		}
 		b, err = backend.NewRemote(backend.RemoteConfig{
-			URL: w.Remote.URL, Binary: w.Remote.Binary, Timeout: w.Remote.Timeout,
+			URL: w.Remote.URL, TLS: https, Binary: w.Remote.Binary, Timeout: w.Remote.Timeout,
 			Connections: max(w.Remote.Connections, w.Concurrency), ModelNames: w.Remote.ModelNames,
 			MaxResponse: int(cfg.Limits.MaxResponse),
 		})

@@ -12,7 +12,7 @@ import (
 func TestDebugProfiles(t *testing.T) {
 	s := echoer(t)
 	rows := func() []pool.Row {
-		resp, err := http.Get("http://" + s.addr + "/debug/profiles")
+		resp, err := http.Get("http://" + s.admin + "/debug/profiles")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -79,14 +79,9 @@ workers: [{name: w, type: t, models: [m], remote: {url: %q}}]
 	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("the worker was free after %v", took)
 	}
-	metrics, err := http.Get("http://" + s.addr + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer metrics.Body.Close()
-	page, _ := io.ReadAll(metrics.Body)
+	page := s.page(t, "/metrics")
 	for _, want := range []string{`motley_requests_total{code="499",model="m"} 1`, `motley_requests_total{code="200",model="m"} 1`} {
-		if !strings.Contains(string(page), want) {
+		if !strings.Contains(page, want) {
 			t.Errorf("no %s in the metrics", want)
 		}
 	}

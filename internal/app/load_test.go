@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -31,16 +32,22 @@ import (
 type served struct {
 	app    *App
 	addr   string
+	admin  string // where operators are answered
 	cancel context.CancelFunc
 	ended  chan error
 }
 
 func serveConfig(t testing.TB, cfg *config.Config, opt Options) *served {
 	t.Helper()
-	opt.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
 	cfg.Limits.Linger = 0 // no test's clients send after its end
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if opt.Admin, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
 	a, err := New(cfg, opt)
@@ -48,7 +55,7 @@ func serveConfig(t testing.TB, cfg *config.Config, opt Options) *served {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &served{app: a, addr: ln.Addr().String(), cancel: cancel, ended: make(chan error, 1)}
+	s := &served{app: a, addr: ln.Addr().String(), admin: opt.Admin.Addr().String(), cancel: cancel, ended: make(chan error, 1)}
 	go func() {
 		s.ended <- a.Serve(ctx, ln)
 		close(s.ended)
@@ -63,6 +70,21 @@ func (s *served) stop(t testing.TB) {
 	if err, first := <-s.ended; first && err != nil {
 		t.Errorf("serve: %v", err)
 	}
+}
+
+// page is one of the admin listener's.
+func (s *served) page(t testing.TB, path string) string {
+	t.Helper()
+	resp, err := http.Get("http://" + s.admin + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %d, %v: %s", path, resp.StatusCode, err, body)
+	}
+	return string(body)
 }
 
 // client sends to one router over connections of its own.

@@ -47,12 +47,8 @@ const oneRow = `{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1
 // profilesOf returns what /debug/state shows of the profiles, by type.
 func profilesOf(t *testing.T, s *served) map[string]live.ProfileState {
 	t.Helper()
-	status, body, err := s.client(1).Get(nil, "http://router/debug/state")
-	if err != nil || status != 200 {
-		t.Fatalf("/debug/state: %d, %v", status, err)
-	}
 	var state struct{ Loop live.Snapshot }
-	if err := json.Unmarshal(body, &state); err != nil {
+	if err := json.Unmarshal([]byte(s.page(t, "/debug/state")), &state); err != nil {
 		t.Fatal(err)
 	}
 	all := map[string]live.ProfileState{}

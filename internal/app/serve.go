@@ -22,7 +22,8 @@ const lastWords = time.Second
 // error says what went wrong, or that connections were cut.
 func (a *App) Serve(ctx context.Context, ln net.Listener) error {
 	failed := make(chan error, 1)
-	go func() { failed <- a.server.Serve(ln) }()
+	a.admin.start()
+	go func() { failed <- a.server.Serve(a.tls.listenFast(ln)) }()
 	a.announce(ln.Addr())
 	if a.serving != nil {
 		if err := a.serving(); err != nil {
@@ -53,6 +54,9 @@ func (a *App) end(ctx context.Context) (context.Context, context.CancelFunc) {
 	stop := a.server.Shutdown
 	if errors.Is(context.Cause(ctx), ErrHandedOver) {
 		stop = a.server.HandOver
+		if err := a.admin.close(context.Background()); err != nil { // the successor answers there
+			a.log.Warn("admin", "error", err)
+		}
 		a.log.Info("stopping: a successor serves; finishing what is under way", "at_most", limits.DrainTimeout)
 	} else {
 		a.server.Unready()
@@ -96,7 +100,7 @@ func (a *App) stopLoop(ctx context.Context) error {
 }
 
 func (a *App) free() error {
-	err := errors.Join(a.keeper.close(), a.pool.close())
+	err := errors.Join(a.keeper.close(), a.pool.close(), a.admin.close(context.Background()))
 	for _, l := range a.loops {
 		l.Close()
 	}

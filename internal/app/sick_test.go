@@ -162,16 +162,7 @@ func (s *sick) workers() map[string]live.WorkerHealth {
 
 func (s *sick) get(path string) []byte {
 	s.t.Helper()
-	resp, err := s.client.Get("http://" + s.addr + path)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		s.t.Fatalf("%s: %d, %v", path, resp.StatusCode, err)
-	}
-	return body
+	return []byte(s.page(s.t, path))
 }
 
 // until waits until what is asked for holds, at most so long after the start.

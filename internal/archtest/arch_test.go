@@ -21,9 +21,10 @@ const module = "motley/"
 // that it may import. A package that is not listed fails the test: add it
 // here, and to docs/architecture.md, with its place in the house.
 var allowed = map[string][]string{
-	"cmd/router":                   {"internal/app", "internal/chart", "internal/config", "internal/gpu", "internal/handover", "internal/profiler"},
+	"cmd/router":                   {"internal/access", "internal/app", "internal/chart", "internal/config", "internal/gpu", "internal/handover", "internal/profiler"},
 	"cmd/bench":                    {"internal/bench", "internal/config"},
 	"configs":                      {},
+	"internal/access":              {},
 	"internal/archtest":            {},
 	"internal/mono":                {},
 	"internal/oip":                 {},
@@ -55,10 +56,10 @@ var allowed = map[string][]string{
 	"internal/gpu/nvml":            {"internal/gpu/device"},
 	"internal/gpu/remote":          {"internal/gpu/device"},
 	"internal/live":                {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/gpu/device", "internal/gpu/health", "internal/mono", "internal/oip", "internal/pool", "internal/reactor", "internal/triage"},
-	"internal/router":              {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/http1", "internal/live", "internal/oip", "internal/pool", "internal/reactor"},
-	"internal/config":              {"configs", "internal/earlyexit", "internal/exitstream", "internal/oip", "internal/pool", "internal/roofline", "internal/workload"},
+	"internal/router":              {"internal/access", "internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/http1", "internal/live", "internal/oip", "internal/pool", "internal/reactor"},
+	"internal/config":              {"configs", "internal/access", "internal/earlyexit", "internal/exitstream", "internal/oip", "internal/pool", "internal/roofline", "internal/workload"},
 	"internal/app": {
-		"internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort", "internal/gpu", "internal/gpu/health",
+		"internal/access", "internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort", "internal/gpu", "internal/gpu/health",
 		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/profiler", "internal/reactor", "internal/roofline", "internal/router", "internal/sim", "internal/statefile", "internal/workload",
 	},
 	"internal/fleet":     {"internal/engine", "internal/oip", "internal/sim"},
@@ -66,6 +67,7 @@ var allowed = map[string][]string{
 	"internal/statefile": {},
 	"internal/handover":  {},
 	"internal/promtest":  {},
+	"internal/tlstest":   {},
 	"internal/profiler":  {"internal/backend", "internal/chart", "internal/load", "internal/oip", "internal/pool"},
 	"internal/load/page": {"internal/load"},
 	"internal/load":      {"internal/http1", "internal/mono", "internal/oip", "internal/workload"},

@@ -51,8 +51,10 @@ type RemoteConfig struct {
 	ForwardTimeout bool
 	// Headers are sent with every request, Authorization for instance.
 	Headers map[string]string
-	// TLS is used for https; nil = the system's roots.
-	TLS *tls.Config
+	// TLS is what https goes by, asked for every new connection; nil = TLS 1.2 at
+	// least, and the system's roots. The server's name is the URL's host where it
+	// names none.
+	TLS func() *tls.Config
 	// Dial opens the connection; nil = TCP to addr (host:port). No timeout
 	// holds for it, but for the TLS handshake that follows.
 	Dial func(addr string) (net.Conn, error)
@@ -126,18 +128,11 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 		return nil, err
 	}
 	r.streamHeaders, _ = fixedHeaders(u.Host, "text/event-stream", cfg.Headers)
-	if u.Scheme == "https" {
-		tc := &tls.Config{MinVersion: tls.VersionTLS12}
-		if cfg.TLS != nil {
-			tc = cfg.TLS.Clone()
-		}
-		if tc.ServerName == "" {
-			tc.ServerName = u.Hostname()
-		}
-		tc.NextProtos = []string{"http/1.1"}
-		r.cfg.TLS = tc
-	} else {
+	switch {
+	case u.Scheme != "https":
 		r.cfg.TLS = nil
+	case cfg.TLS == nil:
+		r.cfg.TLS = func() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12} }
 	}
 	r.pool.dial, r.pool.maxIdle, r.pool.slots = r.dial, cfg.IdleTimeout, make(chan struct{}, cfg.Connections)
 	r.mu.models = map[string]*modelFacts{}
@@ -190,7 +185,12 @@ func (r *Remote) dial(ctx context.Context, deadline time.Time) (net.Conn, error)
 	if err != nil || r.cfg.TLS == nil {
 		return nc, err
 	}
-	tc := tls.Client(nc, r.cfg.TLS)
+	own := r.cfg.TLS().Clone()
+	own.NextProtos = []string{"http/1.1"}
+	if own.ServerName == "" {
+		own.ServerName, _, _ = net.SplitHostPort(r.addr)
+	}
+	tc := tls.Client(nc, own)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		_ = nc.Close()
 		return nil, err

@@ -266,7 +266,7 @@ func TestRemoteCancelWhileSending(t *testing.T) {
 		cfg := RemoteConfig{URL: url}
 		if secure {
 			cfg.URL = "https" + strings.TrimPrefix(url, "http")
-			cfg.TLS = &tls.Config{InsecureSkipVerify: true}
+			cfg.TLS = func() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
 		}
 		r := newRemote(t, cfg)
 		c := jsonCall(t, "a", `,"parameters":{"pad":"`+strings.Repeat("x", 32<<20)+`"}`, [2]float32{1, 2})

@@ -3,6 +3,7 @@ package backend
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"slices"
@@ -291,7 +292,7 @@ func TestRemoteBasePathAndTLS(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle("/base/", http.StripPrefix("/base", w.Config.Handler))
 	secure := newTLSServer(t, mux)
-	r := newRemote(t, RemoteConfig{URL: secure.URL + "/base/", Binary: "on", TLS: secure.Client().Transport.(*http.Transport).TLSClientConfig})
+	r := newRemote(t, RemoteConfig{URL: secure.URL + "/base/", Binary: "on", TLS: func() *tls.Config { return secure.Client().Transport.(*http.Transport).TLSClientConfig }})
 	c := binaryCall(t, "a", [2]float32{1, 2})
 	for range 2 {
 		if err := r.run(t.Context(), "double", []*Call{c}); err != nil {

@@ -233,7 +233,7 @@ func (w *walk) ask(ctx context.Context, k int, rows []int, timeout time.Duration
 		w.c.complain(k, err)
 		return nil, err
 	}
-	sub.Timeout, sub.Priority = timeout, w.r.Priority
+	sub.Timeout, sub.Priority, sub.Tenant = timeout, w.r.Priority, w.r.Tenant
 	// On a goroutine of its own, since the loop may keep the one that calls it
 	// beyond the end of ctx. The request is nobody else's, so it can be left
 	// there; who closes the loop waits for it.

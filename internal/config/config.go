@@ -18,6 +18,9 @@ import (
 // defaults filled in and is valid.
 type Config struct {
 	Listen        string         `yaml:"listen"` // host:port of the HTTP endpoint
+	TLS           *ServerTLS     `yaml:"tls"`    // of Listen; nil = plain HTTP
+	Admin         Admin          `yaml:"admin"`
+	Access        Access         `yaml:"access"`
 	Log           Log            `yaml:"log"`
 	Limits        Limits         `yaml:"limits"`
 	Policy        string         `yaml:"policy"` // one of Policies; size-threshold, least-conn and random-two may have =N
@@ -157,6 +160,7 @@ type Embedded struct {
 // Remote is an OIP server somewhere else.
 type Remote struct {
 	URL           string            `yaml:"url"`            // http or https; a path is a prefix
+	TLS           *RemoteTLS        `yaml:"tls"`            // for https; nil = the system's certificates
 	Binary        string            `yaml:"binary"`         // the binary tensor extension: auto, on, off
 	Timeout       time.Duration     `yaml:"timeout"`        // for one execution
 	Connections   int               `yaml:"connections"`    // open at once
@@ -198,6 +202,7 @@ var (
 func (c *Config) setDefaults() {
 	c.Listen = ":8000"
 	c.Policy = "priced"
+	c.Admin.setDefaults()
 	c.Log.setDefaults()
 	c.Limits.setDefaults()
 	c.Learned.setDefaults()

@@ -219,6 +219,8 @@ func setScalar(v reflect.Value, n *yaml.Node) (problem string) {
 		*p = size
 	case *string:
 		*p = n.Value
+	case *Secret:
+		*p = Secret(n.Value)
 	case *bool:
 		if n.Tag != "!!bool" {
 			return "must be true or false"

@@ -103,6 +103,13 @@ func (c *Config) openFiles() []Violation {
 			f.add("learned.file", written, "%s", problem)
 		}
 	}
+	if c.TLS != nil {
+		c.TLS.open(f, "tls", from)
+	}
+	c.Access.openKeys(f, from)
+	if c.Admin.TLS != nil {
+		c.Admin.TLS.open(f, "admin.tls", from)
+	}
 	for i := range c.Models {
 		e := &c.Models[i].EarlyExit
 		written := e.Calibration
@@ -118,6 +125,9 @@ func (c *Config) openFiles() []Violation {
 	for i := range c.Workers {
 		if h := c.Workers[i].Hardware; h != nil {
 			h.open(f, fmt.Sprintf("workers[%d].hardware", i), from)
+		}
+		if r := c.Workers[i].Remote; r != nil && r.TLS != nil {
+			r.TLS.open(f, fmt.Sprintf("workers[%d].remote.tls", i), from)
 		}
 		e := c.Workers[i].Embedded
 		if e == nil {

@@ -27,7 +27,12 @@ const (
 // workers are checked against Rows where there are any.
 func (c *Config) Validate() []Violation {
 	f := &faults{source: &c.source}
-	c.checkListen(f)
+	address(f, "listen", c.Listen)
+	if c.TLS != nil {
+		c.TLS.check(f, "tls")
+	}
+	c.Admin.check(f)
+	c.checkAccess(f)
 	oneOf(f, "log.level", c.Log.Level, levels)
 	oneOf(f, "log.format", c.Log.Format, formats)
 	c.Limits.check(f)
@@ -66,14 +71,15 @@ func (c *Config) checkPolicy(f *faults) {
 	}
 }
 
-func (c *Config) checkListen(f *faults) {
-	_, port, err := net.SplitHostPort(c.Listen)
+// address checks where something listens.
+func address(f *faults, field, value string) {
+	_, port, err := net.SplitHostPort(value)
 	if err != nil {
-		f.add("listen", c.Listen, `must be host:port, such as "127.0.0.1:8000" or ":8000"`)
+		f.add(field, value, `must be host:port, such as "127.0.0.1:8000" or ":8000"`)
 		return
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		f.add("listen", c.Listen, "must have a port from 0 (any free one) to 65535")
+		f.add(field, value, "must have a port from 0 (any free one) to 65535")
 	}
 }
 

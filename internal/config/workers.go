@@ -121,6 +121,12 @@ func (c *Config) checkRemote(f *faults, at string, w *Worker) {
 	r := w.Remote
 	at += ".remote"
 	checkURL(f, at+".url", r.URL)
+	if r.TLS != nil {
+		if !strings.HasPrefix(r.URL, "https:") {
+			f.add(at+".tls", nil, "is for https, and url is not")
+		}
+		r.TLS.check(f, at+".tls")
+	}
 	oneOf(f, at+".binary", r.Binary, binaries)
 	duration(f, at+".timeout", r.Timeout, time.Millisecond)
 	within(f, at+".connections", r.Connections, 1, 100_000)

@@ -3,8 +3,6 @@ package router
 import (
 	"math"
 	"strconv"
-
-	"github.com/valyala/fasthttp"
 )
 
 // number is a float64 whose JSON is null where it is not finite.
@@ -56,15 +54,15 @@ type exitClassState struct {
 	Disagreed number `json:"disagreed"`
 }
 
-// debugExits answers where early exit stands, for each model that has it.
-func (s *Server) debugExits(ctx *fasthttp.RequestCtx) {
+// debugExits is where early exit stands, for each model that has it.
+func (s *Server) debugExits() any {
 	all := []exitState{}
 	for _, m := range s.order {
 		if e, ok := m.exitState(); ok {
 			all = append(all, e)
 		}
 	}
-	writeJSON(ctx, all)
+	return all
 }
 
 func (m *model) exitState() (exitState, bool) {

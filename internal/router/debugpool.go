@@ -2,7 +2,6 @@ package router
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/valyala/fasthttp"
 
 	"motley/internal/live"
 )
@@ -13,15 +12,15 @@ type poolState struct {
 	Workers []live.WorkerHealth `json:"workers"`
 }
 
-// debugPool answers how far each worker can be relied on, and why.
-func (s *Server) debugPool(ctx *fasthttp.RequestCtx) {
+// debugPool is how far each worker can be relied on, and why.
+func (s *Server) debugPool() any {
 	state := poolState{Workers: []live.WorkerHealth{}}
 	if s.cfg.Health != nil {
 		if all := s.cfg.Health(); all != nil {
 			state.Judged, state.Workers = true, all
 		}
 	}
-	writeJSON(ctx, state)
+	return state
 }
 
 // healthCollector makes metrics of workers' health when it is scraped.

@@ -32,7 +32,7 @@ func TestPool(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-		res := f.do("GET", "/debug/pool", "")
+		res := f.admin("GET", "/debug/pool")
 		var got struct {
 			Judged  bool
 			Workers []live.WorkerHealth
@@ -43,7 +43,7 @@ func TestPool(t *testing.T) {
 		if judged && !reflect.DeepEqual(got.Workers, health) || !judged && (got.Workers == nil || len(got.Workers) > 0) {
 			t.Errorf("judged %v: %s", judged, res.body)
 		}
-		page := string(f.do("GET", "/metrics", "").body)
+		page := string(f.admin("GET", "/metrics").body)
 		promtest.Check(t, page, "")
 		for _, want := range []string{
 			`motley_worker_health{instance_type="g4dn.xlarge",state="derated",worker="w0"} 1`, `motley_worker_health{instance_type="g4dn.xlarge",state="ok",worker="w0"} 0`,

@@ -2,25 +2,20 @@ package router
 
 import (
 	"bytes"
-
-	"github.com/valyala/fasthttp"
+	"net/http"
 
 	"motley/internal/pool"
 )
 
 // debugProfiles answers with what is learned, as the CSV that a configuration
 // lists under profiles.
-func (s *Server) debugProfiles(ctx *fasthttp.RequestCtx) {
-	if s.cfg.Learned == nil {
-		writeError(ctx, fasthttp.StatusNotFound, "Not Found")
-		return
-	}
+func (s *Server) debugProfiles(w http.ResponseWriter, _ *http.Request) {
 	var out bytes.Buffer
 	if err := pool.WriteProfiles(&out, s.cfg.Learned()); err != nil {
 		s.log.Error("cannot tell what is learned", "error", err)
-		writeError(ctx, fasthttp.StatusInternalServerError, err.Error())
+		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	ctx.SetContentType("text/csv; charset=utf-8")
-	ctx.SetBody(out.Bytes())
+	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+	_, _ = w.Write(out.Bytes()) // the client may be gone
 }

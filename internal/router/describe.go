@@ -7,10 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/valyala/fasthttp"
-	"github.com/valyala/fasthttp/fasthttpadaptor"
 
 	"motley/internal/live"
 	"motley/internal/oip"
@@ -120,15 +117,17 @@ func configTensors(of []oip.TensorMetadata, batched bool) []oip.ConfigTensor {
 	return out
 }
 
-func (s *Server) allStats(ctx *fasthttp.RequestCtx) {
+func (s *Server) allStats(ctx *fasthttp.RequestCtx, x *exchange) {
 	answer := oip.StatsResponse{ModelStats: make([]oip.ModelStats, 0, len(s.order))}
 	for _, m := range s.order {
-		answer.ModelStats = append(answer.ModelStats, m.stats())
+		if x.pass.May(m.Name) {
+			answer.ModelStats = append(answer.ModelStats, m.stats())
+		}
 	}
 	writeJSON(ctx, answer)
 }
 
-func (s *Server) repositoryIndex(ctx *fasthttp.RequestCtx) {
+func (s *Server) repositoryIndex(ctx *fasthttp.RequestCtx, x *exchange) {
 	var only oip.RepositoryIndexRequest
 	if body := ctx.PostBody(); len(body) > 0 {
 		if err := json.Unmarshal(body, &only); err != nil {
@@ -138,6 +137,9 @@ func (s *Server) repositoryIndex(ctx *fasthttp.RequestCtx) {
 	}
 	index := make([]oip.RepositoryIndexEntry, 0, len(s.order))
 	for _, m := range s.order {
+		if !x.pass.May(m.Name) {
+			continue
+		}
 		e := oip.RepositoryIndexEntry{Name: m.Name, Version: m.versions(m.Info())[0], State: oip.StateReady}
 		if !s.loop.ModelReady(m.ID) {
 			e.State, e.Reason = oip.StateUnavailable, "no worker is up"
@@ -162,7 +164,7 @@ type modelState struct {
 	MetadataKnown bool         `json:"metadata_known"`
 }
 
-// routerState answers /debug/state.
+// routerState is /debug/state.
 type routerState struct {
 	Name      string        `json:"name"`
 	Version   string        `json:"version"`
@@ -175,7 +177,7 @@ type routerState struct {
 	Loop      live.Snapshot `json:"loop"`
 }
 
-func (s *Server) debugState(ctx *fasthttp.RequestCtx) {
+func (s *Server) debugState() any {
 	state := routerState{
 		Name:      s.cfg.Name,
 		Version:   s.cfg.Version,
@@ -195,10 +197,5 @@ func (s *Server) debugState(ctx *fasthttp.RequestCtx) {
 			Batched: info.Batched, MaxBatch: info.MaxBatch, MetadataKnown: info.Metadata != nil,
 		})
 	}
-	writeJSON(ctx, state)
-}
-
-// scrapeHandler serves a gatherer in the format that the scraper asks for.
-func scrapeHandler(g prometheus.Gatherer) fasthttp.RequestHandler {
-	return fasthttpadaptor.NewFastHTTPHandler(promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	return state
 }

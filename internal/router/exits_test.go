@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"os"
 	"strings"
 	"testing"
 
@@ -135,7 +136,7 @@ func TestExitMetrics(t *testing.T) {
 			t.Fatalf("status %d %s", res.status, res.body)
 		}
 	}
-	text := string(f.do("GET", "/metrics", "").body)
+	text := string(f.admin("GET", "/metrics").body)
 	for _, want := range []string{
 		`motley_exit_target_agreement{model="adder"} 0.99`,
 		`motley_exit_tau{model="adder"} 0.0625`,
@@ -166,6 +167,17 @@ func TestExitMetrics(t *testing.T) {
 		}
 	}
 	promtest.Check(t, text, "")
+}
+
+// Where the controllers stand, of the models that have one.
+func TestDebugExits(t *testing.T) {
+	want, err := os.ReadFile("testdata/debug_exits.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res := newFixture(t, withRamps).admin("GET", "/debug/exits"); string(res.body)+"\n" != string(want) {
+		t.Errorf("got %s\nwant %s", res.body, want)
+	}
 }
 
 func cascade(_ context.Context, r *live.Request) error {

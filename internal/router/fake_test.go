@@ -172,6 +172,7 @@ func newIdleFixture(t testing.TB, change func(*Config)) *fixture {
 	metrics, err := NewMetrics(MetricsConfig{
 		Registerer: reg, Models: []string{"adder", "raw", "quiet"},
 		Workers: []WorkerLabels{{"w0", "g4dn.xlarge"}, {"w1", "r5n.large"}}, Version: "test",
+		Tenants: []string{"default", "gold", "iron"},
 	})
 	if err != nil {
 		t.Fatal(err)

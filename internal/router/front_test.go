@@ -27,8 +27,9 @@ func TestHeadersBothWays(t *testing.T) {
 		"Inference-Header-Content-Length", "Accept-Encoding", "X-Request-Id", "Traceparent", "Grpc-Timeout",
 		"X-Envoy-Expected-Rq-Timeout-Ms", "X-Envoy-Upstream-Rq-Timeout-Ms", "X-Request-Timeout-Seconds",
 		"X-Request-Timeout-Ms", "X-Stainless-Timeout", "X-Llm-D-Slo-Ttft-Ms", "User-Agent",
+		"Authorization", "X-Api-Key",
 	}
-	if want := len(deadlineHeaders) + 5; len(names) != want {
+	if want := len(deadlineHeaders) + 7; len(names) != want {
 		t.Fatalf("%d names, the front end reads %d of them", len(names), want)
 	}
 	heads := []string{""}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"motley/internal/access"
 	"motley/internal/live"
 	"motley/internal/oip"
 )
@@ -19,6 +20,8 @@ type exchange struct {
 	headers headers
 	id      []byte // x-request-id of the answer
 	lines   []byte // headers of the answer, as they go out
+
+	pass access.Pass
 
 	call  live.Request
 	head  oip.Request
@@ -37,6 +40,7 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	x := s.acquire(route(ctx.Path()))
 	streamed := x.target.endpoint == modelStream
 	x.headers.read(&ctx.Request.Header)
+	s.readTenant(&x.headers, &ctx.Request.Header)
 	x.identify()
 	x.apply(ctx)
 
@@ -94,6 +98,8 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, x *exchange) {
 func (s *Server) release(x *exchange) {
 	s.budget.give(x.held)
 	x.headers, x.held = headers{}, 0
+	x.pass.Leave()
+	x.pass = access.Pass{}
 	x.target, x.model = target{}, nil
 	x.call = live.Request{}
 	if cap(x.spare) > maxSpare {
@@ -118,18 +124,27 @@ func (s *Server) dispatch(ctx *fasthttp.RequestCtx, x *exchange) {
 		if s.known(ctx, x) {
 			s.dispatchModel(ctx, x)
 		}
-	case serverMetadata:
-		s.serverMetadata(ctx)
 	case healthLive:
 		ctx.SetStatusCode(fasthttp.StatusOK)
 	case healthReady:
 		if !s.ready() {
 			ctx.SetStatusCode(fasthttp.StatusBadRequest)
 		}
+	default:
+		if s.identified(ctx, x) {
+			s.dispatchServer(ctx, x)
+		}
+	}
+}
+
+func (s *Server) dispatchServer(ctx *fasthttp.RequestCtx, x *exchange) {
+	switch x.target.endpoint {
+	case serverMetadata:
+		s.serverMetadata(ctx)
 	case allStats:
-		s.allStats(ctx)
+		s.allStats(ctx, x)
 	case repositoryIndex:
-		s.repositoryIndex(ctx)
+		s.repositoryIndex(ctx, x)
 	case repositoryControl:
 		writeUnsupported(ctx, "loading and unloading models over the wire is not supported: models are set in the router's configuration")
 	case sharedMemory:
@@ -138,35 +153,22 @@ func (s *Server) dispatch(ctx *fasthttp.RequestCtx, x *exchange) {
 		writeUnsupported(ctx, "trace settings are not supported")
 	case serverLogging:
 		writeUnsupported(ctx, "log settings are not supported over the wire: they are set in the router's configuration")
-	case prometheusMetrics:
-		if s.scrape == nil {
-			writeError(ctx, fasthttp.StatusNotFound, "Not Found")
-			return
-		}
-		s.scrape(ctx)
-	case debugState:
-		s.debugState(ctx)
-	case debugExits:
-		s.debugExits(ctx)
-	case debugProfiles:
-		s.debugProfiles(ctx)
-	case debugPool:
-		s.debugPool(ctx)
 	}
 }
 
-// known reports whether the path's model and version are there, and answers where they
-// are not.
+// known reports whether the path's model and version are there, and for this client,
+// and answers where they are not.
 func (s *Server) known(ctx *fasthttp.RequestCtx, x *exchange) bool {
 	t := x.target
 	switch {
+	case !s.identified(ctx, x):
 	case x.model == nil:
 		writeError(ctx, fasthttp.StatusNotFound, fmt.Sprintf("Request for unknown model: '%s' is not found", cut(t.model)))
 	case t.version != nil && !x.model.hasVersion(t.version):
 		writeError(ctx, fasthttp.StatusNotFound, fmt.Sprintf("Request for unknown model: '%s' version %s is not found",
 			x.model.Name, cut(t.version)))
 	default:
-		return true
+		return s.admitted(ctx, x)
 	}
 	return false
 }
@@ -202,6 +204,7 @@ func (s *Server) count(x *exchange, status int, took time.Duration) {
 	}
 	mm := x.model.metrics
 	mm.answered(status)
+	s.metrics.ended(x.pass.Tenant(), status)
 	if status == fasthttp.StatusOK {
 		mm.succeeded(&x.call, took, x.start.Add(took))
 		if ramps, _ := x.model.ramps(); ramps > 0 && x.call.Exit >= 0 {

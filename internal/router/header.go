@@ -36,6 +36,9 @@ type headers struct {
 	requestID       []byte
 	traceparent     []byte
 	deadlines       [len(deadlineHeaders)][]byte
+	authorization   []byte
+	apiKey          []byte // x-api-key
+	tenant          []byte // of Access.TenantHeader
 }
 
 // read fills h from the request. Of a header that comes twice the first counts.
@@ -71,6 +74,10 @@ func (h *headers) read(from *fasthttp.RequestHeader) {
 			first(&h.deadlines[5], v)
 		case "X-Llm-D-Slo-Ttft-Ms":
 			first(&h.deadlines[6], v)
+		case "Authorization":
+			first(&h.authorization, v)
+		case "X-Api-Key":
+			first(&h.apiKey, v)
 		}
 	}
 }
@@ -83,6 +90,10 @@ func (h *headers) take(from []http1.Field) {
 		f := &from[i]
 		// By length first: few headers need a closer look.
 		switch len(f.Name) {
+		case 9:
+			h.named(f, "x-api-key", &h.apiKey)
+		case 13:
+			h.named(f, "authorization", &h.authorization)
 		case 11:
 			h.named(f, "traceparent", &h.traceparent)
 		case 12:

@@ -27,6 +27,7 @@ type MetricsConfig struct {
 	Registerer prometheus.Registerer // required
 	Models     []string              // by pool.ModelID
 	Workers    []WorkerLabels        // by pool.WorkerID
+	Tenants    []string              // by index; nil: requests are not counted by tenant
 	Version    string                // of this build; default "dev"
 	Runtime    bool                  // also register the collectors of the Go runtime and the process
 }
@@ -44,6 +45,7 @@ type Metrics struct {
 	state   *stateCollector
 	exits   *exitCollector
 
+	accessMetrics
 	malformed prometheus.Counter
 	step      prometheus.Observer
 }
@@ -53,7 +55,7 @@ var _ live.Observer = (*Metrics)(nil)
 // statuses are those that the front end answers with itself; the series of
 // others are resolved when they occur.
 var statuses = [...]int{
-	http.StatusOK, http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed,
+	http.StatusOK, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
 	http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusTooManyRequests,
 	http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 }
@@ -109,6 +111,7 @@ func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
 	malformed := r.counter("motley_malformed_requests_total", "Requests refused because they were not well-formed HTTP.")
 
 	m := &Metrics{workers: cfg.Workers, types: map[string]int{}, state: &stateCollector{}, exits: &exitCollector{}}
+	m.accessMetrics = newAccessMetrics(r, cfg.Tenants)
 	var types []string
 	for _, w := range cfg.Workers {
 		if _, ok := m.types[w.InstanceType]; !ok {

@@ -24,11 +24,6 @@ const (
 	sharedMemory
 	serverTrace
 	serverLogging
-	prometheusMetrics
-	debugState
-	debugExits
-	debugProfiles
-	debugPool
 )
 
 // methods says which methods an endpoint takes: the value of Allow.
@@ -51,11 +46,6 @@ var methods = [...]string{
 	sharedMemory:      "GET, HEAD, POST",
 	serverTrace:       "GET, HEAD, POST",
 	serverLogging:     "GET, HEAD, POST",
-	prometheusMetrics: "GET, HEAD",
-	debugState:        "GET, HEAD",
-	debugExits:        "GET, HEAD",
-	debugProfiles:     "GET, HEAD",
-	debugPool:         "GET, HEAD",
 }
 
 // allows reports whether e takes a request of the given method.
@@ -77,8 +67,7 @@ type target struct {
 }
 
 // route takes a normalised path apart. What it accepts is Triton's set of
-// paths, plus infer_stream, /metrics, and /debug/state, /debug/exits, /debug/profiles and
-// /debug/pool.
+// paths, plus infer_stream.
 func route(path []byte) target {
 	switch string(path) {
 	case "/v2", "/v2/":
@@ -93,16 +82,6 @@ func route(path []byte) target {
 		return target{endpoint: serverTrace}
 	case "/v2/logging":
 		return target{endpoint: serverLogging}
-	case "/metrics":
-		return target{endpoint: prometheusMetrics}
-	case "/debug/state":
-		return target{endpoint: debugState}
-	case "/debug/exits":
-		return target{endpoint: debugExits}
-	case "/debug/profiles":
-		return target{endpoint: debugProfiles}
-	case "/debug/pool":
-		return target{endpoint: debugPool}
 	}
 	if rest, ok := bytes.CutPrefix(path, []byte("/v2/models/")); ok {
 		return routeModel(rest)

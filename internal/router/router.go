@@ -1,8 +1,8 @@
 // Package router is the HTTP front end: it speaks the Open Inference Protocol
 // v2 as Triton does (paths, error forms, statuses, the binary tensor
 // extension), hands inference requests to the loop that owns the dispatch
-// core, and answers with what comes back: once, or event by event. Besides, it
-// serves /metrics, /debug/state, /debug/exits, /debug/profiles and /debug/pool.
+// core, and answers with what comes back: once, or event by event. What operators
+// ask for, metrics and /debug, is on another listener (Server.Mount).
 //
 // A request's body is read once into a buffer of the HTTP server and stays
 // there until the answer is written; the answer's buffer is the one the worker
@@ -119,6 +119,8 @@ type Config struct {
 	MaxUploads int
 	MaxRatio   int // of a body's size over its compressed size, from 8 MiB on; default 200
 	Limits     oip.Limits
+	// Access is who may ask for what; nil: everybody may everything. See SetAccess.
+	Access *Access
 	// Loops answer inference requests without a goroutine for each connection; none:
 	// the HTTP library answers everything.
 	Loops []*reactor.Loop
@@ -132,7 +134,7 @@ type Server struct {
 	metrics  *Metrics
 	models   map[string]*model
 	order    []*model // as configured
-	scrape   fasthttp.RequestHandler
+	access   atomic.Pointer[Access]
 	fast     fasthttp.Server
 	heads    http1.Limits
 	pace     pace
@@ -194,13 +196,11 @@ func New(cfg Config) (*Server, error) {
 		s.models[m.Name] = mm
 		s.order = append(s.order, mm)
 	}
-	if cfg.Gatherer != nil {
-		s.scrape = scrapeHandler(cfg.Gatherer)
-	}
 	snapshot := cfg.Loop.Snapshot
 	s.metrics.state.snapshot.Store(&snapshot)
 	s.metrics.exits.models.Store(&s.order)
 	s.configureHTTP()
+	s.SetAccess(cfg.Access)
 	return s, nil
 }
 

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -107,7 +108,14 @@ func (s *Server) turnAway(c net.Conn) {
 type httpLog struct{ log *slog.Logger }
 
 func (l httpLog) Printf(format string, args ...any) {
-	if l.log.Enabled(context.Background(), slog.LevelDebug) {
-		l.log.Debug("http", "message", fmt.Sprintf(format, args...))
+	if !l.log.Enabled(context.Background(), slog.LevelDebug) {
+		return
 	}
+	for i, a := range args {
+		var broken net.Error
+		if err, ok := a.(error); ok && !errors.As(err, &broken) {
+			args[i] = "a request that is not well-formed"
+		}
+	}
+	l.log.Debug("http", "message", fmt.Sprintf(format, args...))
 }

@@ -85,6 +85,7 @@ func (t *talk) begin(c *client) {
 	t.x = s.acquire(route(r.Path))
 	x := t.x
 	x.headers.take(r.Fields)
+	s.takeTenant(&x.headers, r.Fields)
 	x.identify()
 	if !s.known(ctx, x) {
 		x.apply(ctx)

@@ -1,4 +1,4 @@
-"""A small and a large model behind one name, each on an MLServer of its own: python check_cascade.py ROUTER DATA [--scores].
+"""A small and a large model behind one name, each on an MLServer of its own: python check_cascade.py ROUTER ADMIN DATA [--scores].
 
 Pictures that neither was fitted on are asked for one by one. With --scores every score is tried on all of them (run.py has
 a cascade for each), and the figures are printed as a table.
@@ -15,7 +15,7 @@ import numpy as np
 from models import clothes
 from report import equal, expect, run
 
-ROUTER, DATA = sys.argv[1].rstrip("/"), sys.argv[2]
+ROUTER, ADMIN, DATA = sys.argv[1].rstrip("/"), sys.argv[2].rstrip("/"), sys.argv[3]
 CONNECTIONS = 32
 REQUESTS = 5000
 pictures, labels = clothes(DATA, "t10k")
@@ -59,7 +59,7 @@ def predictions(answers):
 
 def exits(model):
     """What the router says of the cascade's early exit."""
-    with urllib.request.urlopen(f"{ROUTER}/debug/exits", timeout=10) as r:
+    with urllib.request.urlopen(f"{ADMIN}/debug/exits", timeout=10) as r:
         return next(m for m in json.load(r) if m["name"] == model)
 
 
@@ -142,7 +142,7 @@ def table():
 
 
 if __name__ == "__main__":
-    if sys.argv[3:] == ["--scores"]:
+    if sys.argv[4:] == ["--scores"]:
         table()
     else:
         run([("the large model alone, one picture a request", alone),

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Every endpoint by curl, and every curl command of the README: check_curl.sh URL ROOT
+# Every endpoint by curl, and every curl command of the README: check_curl.sh URL ADMIN ROOT
 # One line per check; exits with 1 if one of them failed.
 set -u
-url=${1%/} root=$2 failed=0
+url=${1%/} admin=${2%/} root=$3 failed=0
 answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT
 
@@ -40,8 +40,9 @@ expect 404 '"error"' 'unknown model' -d "$one" "$url/v2/models/nowhere/infer"
 expect 404 '"error"' 'unknown path' "$url/v2/nowhere"
 expect 405 '"error"' 'wrong method' "$url/v2/models/identity_fp32/infer"
 expect 400 '"error"' 'not JSON' -d '{' "$url/v2/models/identity_fp32/infer"
-expect 200 '^# TYPE' 'GET /metrics' "$url/metrics"
-expect 200 '^\{' 'GET /debug/state' "$url/debug/state"
+expect 200 '^# TYPE' 'GET /metrics' "$admin/metrics"
+expect 200 '^\{' 'GET /debug/state' "$admin/debug/state"
+expect 404 '"error"' 'GET /metrics where clients are' "$url/metrics"
 
 # The README's own commands, against this router, from the project's root.
 if [[ -f $root/README.md ]]; then
@@ -50,6 +51,7 @@ if [[ -f $root/README.md ]]; then
 		n=$((n + 1))
 		# --fail makes an error status curl's own.
 		command=${command//localhost:8000/${url#http://}}
+		command=${command//localhost:8002/${admin#http://}}
 		if (cd "$root" && timeout 30 bash -c "curl() { command curl -sS --fail --max-time 20 \"\$@\"; }; $command") >"$answer" 2>&1; then
 			echo "ok    README: $command"
 		else

@@ -1,8 +1,9 @@
 """Early exits and their streams, as clients of server-sent events see them.
 
 python check_stream.py record PLAIN DATA FILE       records what the ramps say, for the routers' calibration
-python check_stream.py check PLAIN NEAR FAR DATA    PLAIN answers by the full model; NEAR has the same model, mode latency;
-                                                    FAR has NEAR for its only worker, mode compute
+python check_stream.py check PLAIN NEAR FAR NEAR_ADMIN FAR_ADMIN DATA
+                                                    PLAIN answers by the full model; NEAR has the same model, mode latency;
+                                                    FAR has NEAR for its only worker, mode compute; …_ADMIN are their admin listeners
 """
 import asyncio
 import csv
@@ -10,7 +11,6 @@ import json
 import subprocess
 import sys
 import time
-import urllib.request
 
 import httpx
 import numpy as np
@@ -87,8 +87,9 @@ def record(plain, data, file):
 
 
 class Checks:
-    def __init__(self, plain, near, far, data):
-        self.plain, self.near, self.far = (httpx.Client(base_url=url, timeout=30) for url in (plain, near, far))
+    def __init__(self, plain, near, far, near_admin, far_admin, data):
+        self.plain, self.near, self.far, self.near_admin, self.far_admin = (
+            httpx.Client(base_url=url, timeout=30) for url in (plain, near, far, near_admin, far_admin))
         self.pictures, self.ramps = images(data, "t10k")[:2000], ramps_of(self.near)
         said = [ask(self.plain, self.pictures[i:i + LARGE])[0] for i in range(0, len(self.pictures), LARGE)]
         self.full = np.concatenate([output(a, "probabilities") for a in said])
@@ -187,7 +188,7 @@ class Checks:
     def left(self):
         """How many requests the router counts as left by their clients."""
         name = 'motley_requests_total{code="499",model="fashion"} '
-        return sum(float(line.removeprefix(name)) for line in self.near.get("/metrics").text.splitlines() if line.startswith(name))
+        return sum(float(line.removeprefix(name)) for line in self.near_admin.get("/metrics").text.splitlines() if line.startswith(name))
 
     def errors(self):
         """What fails before the first event is a plain error."""
@@ -237,10 +238,9 @@ class Checks:
         equal(whole.get_response().get("parameters", {}).get("ee_exit", self.ramps), self.ramps, "the exit with ee_mode=off")
         return f"{early} of 200 early, {wrong} with another label than the full model's"
 
-    def one_by_one(self, router, mode):
+    def one_by_one(self, router, admin, mode):
         """Rows one by one: early answers, almost all of them the full model's, as many as the router says."""
-        with urllib.request.urlopen(f"{router.base_url}/debug/exits", timeout=10) as r:
-            before = json.load(r)[0]
+        before = admin.get("/debug/exits").json()[0]
         equal((before["name"], before["mode"], before["target"]), ("fashion", mode, TARGET), "name, mode and target in /debug/exits")
         by, wrong = [0] * (self.ramps + 1), 0
 
@@ -262,7 +262,7 @@ class Checks:
         expect(wrong <= 0.03 * ROWS, f"{wrong} of {ROWS} answers are not the full model's")
         until = time.monotonic() + 5  # rows that run on are told when they are through
         while True:
-            now = router.get("/debug/exits").json()[0]
+            now = admin.get("/debug/exits").json()[0]
             if now["seen"] - before["seen"] >= ROWS or time.monotonic() > until:
                 break
             time.sleep(0.05)
@@ -291,8 +291,8 @@ def main():
          ("stream: errors", c.errors),
          ("early exit: ee_mode=off", c.off),
          ("early exit: Triton's client", c.triton),
-         ("early exit: mode latency", lambda: c.one_by_one(c.near, "latency")),
-         ("early exit: mode compute, by a router behind a router", lambda: c.one_by_one(c.far, "compute"))])
+         ("early exit: mode latency", lambda: c.one_by_one(c.near, c.near_admin, "latency")),
+         ("early exit: mode compute, by a router behind a router", lambda: c.one_by_one(c.far, c.far_admin, "compute"))])
 
 
 if __name__ == "__main__":

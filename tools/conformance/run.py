@@ -18,6 +18,7 @@ REMOTE = [f"identity_{d}" for d in IDENTITIES] + ["raw4", "fixed", "vector"]
 
 CONFIG = """\
 listen: "127.0.0.1:{router}"
+admin: {{listen: "127.0.0.1:{admin}"}}
 limits:
   max_body: 64MiB
 models:
@@ -79,6 +80,7 @@ workers:
 # Two routers that answer early: near, by the built-in model, and far, whose only worker is near.
 EARLY = """\
 listen: "127.0.0.1:{port}"
+admin: {{listen: "127.0.0.1:{admin}"}}
 models:
   - name: fashion
     qos: {{target: 30s}}
@@ -196,7 +198,7 @@ def main():
     parser.add_argument("--data", required=True, type=pathlib.Path, help="the directory of Fashion-MNIST's test images")
     parser.add_argument("--scores", action="store_true", help="only compare the scores of a cascade, and print a table")
     args = parser.parse_args()
-    router, near, far, binary, plain, *servers = free_ports(14)
+    router, admin, near, near_admin, far, far_admin, binary, plain, *servers = free_ports(17)
     mlserver, small, large = servers[::3]
     python, tally, processes = sys.executable, Tally(), Processes(args.work)
     subprocess.run([python, HERE / "models.py", args.work / "models", args.data, *map(str, servers)], check=True)
@@ -206,7 +208,7 @@ def main():
         name=name, score=score, target=target, output="transform" if score == "energy-logits" else "predict_proba",
         logits=str(score == "energy-logits").lower()) for name, score, target in CASCADES)
     config.write_text(CONFIG.format(
-        router=router, binary=binary, plain=plain, mlserver=mlserver, small=small, large=large, cascades=cascades, remote_models=remote_models, remote_names=", ".join(REMOTE),
+        router=router, admin=admin, binary=binary, plain=plain, mlserver=mlserver, small=small, large=large, cascades=cascades, remote_models=remote_models, remote_names=", ".join(REMOTE),
         arithmetic=args.work / "models" / "arithmetic", library=library()))
     at = lambda port: f"http://127.0.0.1:{port}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("the time is over"))
@@ -223,22 +225,22 @@ def main():
         gate = processes.start("router", [args.router, "-config", config])
         processes.wait("router", gate, url + "/v2/health/ready", 30)
         if args.scores:
-            tally.run([python, HERE / "check_cascade.py", url, args.data, "--scores"])
+            tally.run([python, HERE / "check_cascade.py", url, at(admin), args.data, "--scores"])
         else:
-            tally.run(["bash", HERE / "check_curl.sh", url, ROOT])
+            tally.run(["bash", HERE / "check_curl.sh", url, at(admin), ROOT])
             tally.run([python, HERE / "check_client.py", url])
             tally.run([python, HERE / "check_pool.py", url, at(mlserver), at(binary), at(plain)])
             tally.run([python, HERE / "check_profile.py", args.router, args.work, at(mlserver)])
             tally.run([python, HERE / "check_fashion.py", url, MODEL, args.data / "t10k-images-idx3-ubyte.gz",
                        args.data / "t10k-labels-idx1-ubyte.gz", ROOT / "README.md"])
-            tally.run([python, HERE / "check_cascade.py", url, args.data])
+            tally.run([python, HERE / "check_cascade.py", url, at(admin), args.data])
             recorded = args.work / "exits.csv"
             tally.run([python, HERE / "check_stream.py", "record", url, args.data, recorded])
-            for name, port, mode, worker in (("near", near, "latency", BUILTIN), ("far", far, "compute", f'remote: {{url: "{at(near)}"}}')):
+            for name, port, ops, mode, worker in (("near", near, near_admin, "latency", BUILTIN), ("far", far, far_admin, "compute", f'remote: {{url: "{at(near)}"}}')):
                 config = args.work / f"{name}.yaml"
-                config.write_text(EARLY.format(port=port, mode=mode, calibration=recorded, worker=worker))
+                config.write_text(EARLY.format(port=port, admin=ops, mode=mode, calibration=recorded, worker=worker))
                 processes.wait(name, processes.start(name, [args.router, "-config", config]), at(port) + "/v2/health/ready", 30)
-            tally.run([python, HERE / "check_stream.py", "check", url, at(near), at(far), args.data])
+            tally.run([python, HERE / "check_stream.py", "check", url, at(near), at(far), at(near_admin), at(far_admin), args.data])
         if gate.poll() is None:
             tally.line("ok    the router is still there")
         else:
