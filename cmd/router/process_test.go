@@ -119,7 +119,8 @@ func (r *routers) start(args ...string) int {
 	}
 	r.until("a router serves", func() bool { return len(r.pids()) > before || !r.alive(cmd.Process.Pid) })
 	r.addr = string(regexp.MustCompile(`address=http://(\S+)`).FindSubmatch(r.log())[1])
-	r.admin = string(regexp.MustCompile(`admin=http://(\S+)`).FindSubmatch(r.log())[1])
+	all := regexp.MustCompile(`admin=http://(\S+)`).FindAllSubmatch(r.log(), -1)
+	r.admin = string(all[len(all)-1][1])
 	return cmd.Process.Pid
 }
 
