@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"motley/internal/config"
@@ -283,4 +284,33 @@ func TestTLSForWorkers(t *testing.T) {
 	if shown.Load() != "router" {
 		t.Errorf("the worker saw %v", shown.Load())
 	}
+}
+
+// A handshake that does not get on is ended after its time, however the client drips.
+func TestTLSHandshakeIsBounded(t *testing.T) {
+	cert, key := tlstest.New(t).Issue("127.0.0.1")
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer client.Close()
+		c := &fastConn{Conn: tls.Server(server, &tls.Config{Certificates: []tls.Certificate{pair}})}
+		go func() {
+			for _, b := range []byte{22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} {
+				if _, err := client.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		began := time.Now()
+		if n, err := c.Read(make([]byte, 1)); err == nil || time.Since(began) != handshakeTime {
+			t.Errorf("%d bytes, %v after %v", n, err, time.Since(began))
+		}
+		if _, err := c.Write([]byte("x")); err == nil {
+			t.Error("written without a handshake")
+		}
+	})
 }

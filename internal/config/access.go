@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -203,7 +204,6 @@ func (a *Access) openKeys(f *faults, from func(string) string) {
 		f.add("access.keys_file", written, "%s", reason(err))
 	}
 	for _, v := range problems {
-		v.Value = "" // it may be a key
 		f.add("access.keys_file", written, "line %d: %s", v.Line, v)
 	}
 	a.Filed = list
@@ -222,9 +222,14 @@ func readKeys(path string) ([]AccessKey, []Violation, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return parseKeys(data)
+}
+
+// parseKeys reads such a list. Nothing of its values is in what it says.
+func parseKeys(data []byte) ([]AccessKey, []Violation, error) {
 	var root yaml.Node
 	if err := parse(data, &root); err != nil {
-		return nil, nil, fmt.Errorf("not YAML") // whose text would repeat what is there
+		return nil, nil, errors.New("not YAML") // whose text would repeat what is there
 	}
 	var list []AccessKey
 	if len(root.Content) == 0 {
@@ -232,5 +237,8 @@ func readKeys(path string) ([]AccessKey, []Violation, error) {
 	}
 	d := &decoder{faults: faults{source: &source{lines: map[string]int{}}}}
 	d.value(root.Content[0], "", reflect.ValueOf(&list).Elem())
+	for i := range d.list {
+		d.list[i].Value = "" // it may be a key
+	}
 	return list, d.list, nil
 }

@@ -191,3 +191,20 @@ func TestAccessLog(t *testing.T) {
 		t.Error("the log tells a secret")
 	}
 }
+
+// However many sizes of batches clients make up, few are told apart, and all are counted.
+func TestBatchSizesAreBounded(t *testing.T) {
+	var tally modelTally
+	const n = 100_000
+	for i := range n {
+		tally.batch(i, time.Millisecond)
+	}
+	stats := tally.stats("m", "1")
+	sum := uint64(0)
+	for _, b := range stats.BatchStats {
+		sum += b.ComputeInfer.Count
+	}
+	if len(stats.BatchStats) > maxBatchSizes+20 || sum != n || stats.ExecutionCount != n {
+		t.Errorf("%d sizes, %d executions of %d", len(stats.BatchStats), sum, stats.ExecutionCount)
+	}
+}

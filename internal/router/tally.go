@@ -1,6 +1,7 @@
 package router
 
 import (
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -19,6 +20,10 @@ type modelTally struct {
 		batches                     map[int]*oip.Stat // by items, per execution
 	}
 }
+
+// maxBatchSizes is how many sizes of batches are told apart. Clients choose sizes, so from
+// there on new ones count as the power of two below.
+const maxBatchSizes = 1024
 
 // success records one request answered with 200 at the instant at.
 func (t *modelTally) success(r *live.Request, took time.Duration, at time.Time) {
@@ -46,6 +51,10 @@ func (t *modelTally) batch(items int, ran time.Duration) {
 	defer t.mu.Unlock()
 	t.mu.executions++
 	s := t.mu.batches[items]
+	if s == nil && len(t.mu.batches) >= maxBatchSizes {
+		items = 1 << bits.Len(uint(max(items, 1))-1)
+		s = t.mu.batches[items]
+	}
 	if s == nil {
 		if t.mu.batches == nil {
 			t.mu.batches = map[int]*oip.Stat{}
