@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bufio"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -313,4 +314,40 @@ func TestTLSHandshakeIsBounded(t *testing.T) {
 			t.Error("written without a handshake")
 		}
 	})
+}
+
+// Streams and plain requests follow each other on one connection, as without TLS: who looks
+// whether the client leaves does not take what it sends next.
+func TestTLSStreamsAndRequests(t *testing.T) {
+	ours := tlstest.New(t)
+	cfg := quickstart(t, "")
+	cfg.Models[0].QoS.Target = 20 * time.Second
+	cert, key := ours.Issue("127.0.0.1")
+	cfg.TLS = &config.ServerTLS{CertFile: cert, KeyFile: key, MinVersion: "1.2"}
+	s := serveConfig(t, cfg, Options{})
+	body, err := os.ReadFile("../../examples/infer.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := tls.Dial("tcp", s.addr, ours.Client(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
+	in := bufio.NewReader(conn)
+	for i := range 10 {
+		verb := []string{"infer_stream", "infer"}[i%2]
+		if _, err := fmt.Fprintf(conn, "POST /v2/models/fashion/%s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", verb, len(body), body); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != 200 || !strings.Contains(string(answer), `"expect-9"`) {
+			t.Fatalf("%s: %d, %v: %.200s", verb, res.StatusCode, err, answer)
+		}
+	}
 }
