@@ -201,6 +201,16 @@ func (g *Guard) Identify(c *Client) (Pass, Reason) {
 	return Pass{tenant: g.tenants[string(c.Tenant)]}, Admitted // 0 where it is not there
 }
 
+// Bars says why a client that shows this key, or none, is turned away whatever its
+// certificate says; Admitted: it may not be.
+func (g *Guard) Bars(key []byte) Reason {
+	_, reason := g.Identify(&Client{Key: key})
+	if reason == NoKey && len(g.subjects) > 0 {
+		return Admitted
+	}
+	return reason
+}
+
 // Tenant is the index of the tenant.
 func (p *Pass) Tenant() int { return p.tenant }
 

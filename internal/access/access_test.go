@@ -69,6 +69,12 @@ func TestIdentify(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			g := guard(t, Policy{Keys: c.keys, Tenants: tenants, Anonymous: c.anonymous}, nil)
 			p, reason := g.Identify(&c.client)
+			if g.Bars(c.client.Key) != Admitted && reason == Admitted {
+				t.Error("a client that is let in is barred")
+			}
+			if reason == WrongKey && g.Bars(c.client.Key) != WrongKey {
+				t.Error("a client with a wrong key is not barred")
+			}
 			if reason != c.reason || p.Tenant() != c.tenant {
 				t.Fatalf("%v, tenant %d; want %v, %d", reason, p.Tenant(), c.reason, c.tenant)
 			}

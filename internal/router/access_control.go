@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -91,6 +92,27 @@ func (s *Server) identified(ctx *fasthttp.RequestCtx, x *exchange) bool {
 	return true
 }
 
+// bars says why the client will be turned away, as far as the head of its request tells;
+// Admitted: it may not be.
+func (s *Server) bars(from *fasthttp.RequestHeader) access.Reason {
+	a := s.access.Load()
+	if a == nil {
+		return access.Admitted
+	}
+	var h headers
+	h.read(from)
+	return a.Guard.Bars(h.key())
+}
+
+// bodyLimit is how much of a request's body is read once its head is known: of who will be
+// turned away no more than there is room for anyway.
+func (s *Server) bodyLimit(from *fasthttp.RequestHeader) (c fasthttp.RequestConfig) {
+	if s.bars(from) != access.Admitted {
+		c.MaxRequestBodySize = min(maxInPlace, s.cfg.MaxBody)
+	}
+	return c
+}
+
 // admitted reports whether the client may ask for the model, and for one more
 // inference where that is what it asks for. It answers where it may not.
 func (s *Server) admitted(ctx *fasthttp.RequestCtx, x *exchange) bool {
@@ -106,6 +128,17 @@ func (s *Server) admitted(ctx *fasthttp.RequestCtx, x *exchange) bool {
 		s.deny(ctx, x, reason, wait)
 		return false
 	}
+	return true
+}
+
+// unread answers a client of whose body no more was read, since it is turned away; false:
+// there is another reason.
+func (s *Server) unread(ctx *fasthttp.RequestCtx, err error) bool {
+	why := s.bars(&ctx.Request.Header)
+	if why == access.Admitted || !errors.Is(err, fasthttp.ErrBodyTooLarge) {
+		return false
+	}
+	s.deny(ctx, &exchange{}, why, 0)
 	return true
 }
 

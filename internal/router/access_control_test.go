@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"runtime"
@@ -422,5 +423,29 @@ func TestClientsMakeNoSeries(t *testing.T) {
 	}
 	if after := series(); after != before {
 		t.Errorf("%d series, and %d after 10,000 names", before, after)
+	}
+}
+
+// Of who will be turned away no large body is taken in: the answer does not wait for it.
+func TestAccessLargeBodies(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Access = guardOf(t, aliceAndBob(access.Limits{})) })
+	large := strings.Repeat(" ", 512<<10) + validInfer
+	for key, want := range map[string]int{aliceKey: 200, "nonsense": 401, "": 401} {
+		for _, c := range []struct{ head, body string }{
+			{fmt.Sprintf("Content-Length: %d\r\n\r\n", len(large)), large},
+			{fmt.Sprintf("Content-Length: %d\r\n\r\n", len(large)), large[:100]}, // the rest does not come
+			{"Transfer-Encoding: chunked\r\n\r\n", fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(large), large)},
+		} {
+			if len(c.body) == 100 && key == aliceKey {
+				continue
+			}
+			conn := f.dial()
+			go func() { // the answer may come before all of it is written
+				_, _ = io.WriteString(conn, "POST /v2/models/adder/infer HTTP/1.1\r\nHost: h\r\nx-api-key: "+key+"\r\n"+c.head+c.body)
+			}()
+			if res := f.read(conn); res.status != want {
+				t.Errorf("key %q, %d bytes: %d, want %d: %s", key, len(c.body), res.status, want, res.body)
+			}
+		}
 	}
 }

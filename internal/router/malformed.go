@@ -20,16 +20,24 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 		s.turnDown(ctx, c.fault)
 		return
 	}
-	s.turnDown(ctx, s.transportFault(err))
+	s.begin(ctx)
+	if !s.unread(ctx, err) {
+		s.turnDown(ctx, s.transportFault(err))
+	}
+}
+
+// begin makes an answer ready to be written.
+func (s *Server) begin(ctx *fasthttp.RequestCtx) {
+	ctx.Response.Reset()
+	ctx.Response.Header.SetNoDefaultContentType(true)
+	ctx.Response.Header.SetBytesV(headerRequestID, appendRequestID(nil, nil))
 }
 
 // turnDown answers a request of which it is not certain, or does not matter, what it asks
 // for.
 func (s *Server) turnDown(ctx *fasthttp.RequestCtx, f *http1.Fault) {
 	s.metrics.malformed.Inc()
-	ctx.Response.Reset()
-	ctx.Response.Header.SetNoDefaultContentType(true)
-	ctx.Response.Header.SetBytesV(headerRequestID, appendRequestID(nil, nil))
+	s.begin(ctx)
 	if f.Retry {
 		s.reply(ctx, failure{status: f.Status, text: f.Text, retry: true, after: time.Second})
 	} else {

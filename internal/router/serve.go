@@ -15,10 +15,11 @@ import (
 
 func (s *Server) configureHTTP() {
 	s.fast = fasthttp.Server{
-		Handler:      s.Handler,
-		ErrorHandler: s.malformed,
-		Logger:       httpLog{s.log},
-		Name:         s.cfg.Name,
+		Handler:        s.Handler,
+		ErrorHandler:   s.malformed,
+		HeaderReceived: s.bodyLimit,
+		Logger:         httpLog{s.log},
+		Name:           s.cfg.Name,
 
 		// The limit that counts is the listener's, which answers in OIP's form.
 		Concurrency:        s.cfg.MaxConnections + 1,
@@ -104,7 +105,8 @@ func (s *Server) turnAway(c net.Conn) {
 	s.log.Debug("connection turned away", "limit", s.cfg.MaxConnections)
 }
 
-// httpLog passes the HTTP server's own messages on: connections that broke.
+// httpLog passes the HTTP server's own messages on: connections that broke. Of what
+// a client sent nothing is repeated: it may be a key.
 type httpLog struct{ log *slog.Logger }
 
 func (l httpLog) Printf(format string, args ...any) {
