@@ -1,7 +1,6 @@
 package router
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -237,17 +236,12 @@ func TestAccessPlaces(t *testing.T) {
 	release <- nil
 	free("the client left")
 
-	f.loop.setContext(func(ctx context.Context, _ *live.Request) error {
-		entered <- struct{}{}
-		<-ctx.Done()
-		return ctx.Err()
-	})
-	if onReactors { // in memory nothing tells that the client leaves
-		conn = ask("infer_stream")
-		<-entered
-		_ = conn.Close()
-		free("the client of a stream left")
-	}
+	f.loop.set(hold)
+	conn = ask("infer_stream")
+	<-entered
+	_ = conn.Close()
+	release <- nil
+	free("the client of a stream left")
 }
 
 // Tenants are those of the key, or of the header where a proxy names them; each

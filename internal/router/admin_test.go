@@ -26,10 +26,13 @@ func TestAdminPages(t *testing.T) {
 		if res := f.admin("POST", path); status == 200 && res.status != 405 {
 			t.Errorf("POST %s: %d, want 405", path, res.status)
 		}
-		for _, public := range []string{path, "/" + path, path + "/", "/v2/.." + path, "/V2/../" + path, "http://127.0.0.1:8002" + path} {
+		for _, public := range []string{path, "/" + path, path + "/", "/v2/.." + path, "/V2/../" + path} {
 			if res := f.do("GET", public, ""); res.status != 404 {
 				t.Errorf("GET %s where clients are: %d, want 404", public, res.status)
 			}
+		}
+		if res := f.do("GET", "http://127.0.0.1:8002"+path, ""); res.status != 400 { // another host than it names
+			t.Errorf("GET %s of another host where clients are: %d, want 400", path, res.status)
 		}
 	}
 	if res := f.admin("GET", "/debug/exits"); string(res.body) != "[]" || res.header.Get("Content-Type") != "application/json" {
