@@ -124,6 +124,12 @@ func (l *limitListener) Accept() (net.Conn, error) {
 	}
 }
 
+// connections is how many are open. Those that reactors have lent to the HTTP library
+// are counted by both.
+func (s *Server) connections() int {
+	return max(int(s.open.Load()), int(s.fast.GetOpenConnectionsCount()))
+}
+
 // turnAway answers 503 without reading and closes c. The answer fits a fresh
 // socket's buffer, so it does not block; the deadline is for sockets that are
 // stranger than that.
