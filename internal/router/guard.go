@@ -147,7 +147,7 @@ func (g *guard) drop(n int) {
 func (g *guard) hold() {
 	if n, held := g.body.Announced(), int(g.held.Load()); g.fault == nil && n > held {
 		if !g.server.budget.take(n-held, n) {
-			g.fault = g.server.budget.full()
+			g.fault = g.server.noRoom()
 			return
 		}
 		g.held.Add(int64(n - held))

@@ -26,7 +26,9 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 // turnDown answers a request of which it is not certain, or does not matter, what it asks
 // for.
 func (s *Server) turnDown(ctx *fasthttp.RequestCtx, f *http1.Fault) {
-	s.metrics.malformed.Inc()
+	if !f.Retry {
+		s.metrics.malformed.Inc()
+	}
 	ctx.Response.Reset()
 	ctx.Response.Header.SetNoDefaultContentType(true)
 	ctx.Response.Header.SetBytesV(headerRequestID, appendRequestID(nil, nil))

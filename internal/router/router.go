@@ -138,6 +138,7 @@ type Server struct {
 	pace    pace
 	budget  budget
 	uploads atomic.Int64
+	turned  turnedAway
 	open    atomic.Int64 // connections on reactors
 	closing atomic.Bool  // they are closed as soon as nothing is under way on them
 	fronts  struct {
@@ -204,6 +205,7 @@ func New(cfg Config) (*Server, error) {
 	snapshot := cfg.Loop.Snapshot
 	s.metrics.state.snapshot.Store(&snapshot)
 	s.metrics.exits.models.Store(&s.order)
+	s.metrics.clients.server.Store(s)
 	s.configureHTTP()
 	return s, nil
 }
