@@ -169,7 +169,7 @@ func TestBudgetOfAnswers(t *testing.T) {
 	}
 	f.loop.set(answerWith(jsonAnswer, -1))
 	if res := f.raw(post(validInfer)); res.status != 503 {
-		t.Errorf("beside it: status %d", res.status)
+		t.Errorf("beside it: status %d, %d bytes are held", res.status, f.server.budget.held.Load())
 	}
 	if res := f.read(slow); res.status != 200 || len(res.body) != size {
 		t.Errorf("status %d, %d bytes", res.status, len(res.body))
