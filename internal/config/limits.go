@@ -25,7 +25,7 @@ func (l *Limits) checkFine(f *faults) {
 	size("max_header", l.MaxHeader, 1<<10, 1<<20)
 	within(f, "limits.max_headers", l.MaxHeaders, 10, 10_000)
 	within(f, "limits.max_json_depth", l.MaxJSONDepth, 8, 10_000)
-	within(f, "limits.max_tensors", l.MaxTensors, 1, 100_000)
+	within(f, "limits.max_tensors", l.MaxTensors, 1, 10_000)
 	within(f, "limits.max_decompression_ratio", l.MaxRatio, 1, 1_000_000)
 	if least := l.MaxBody + l.MaxBody/2; l.MaxBuffered != 0 && (l.MaxBuffered < least || l.MaxBuffered > 1<<50) {
 		f.add("limits.max_buffered", l.MaxBuffered, "must be 0 (the larger of 1GiB and four times max_body), or from one and a half times max_body, %v, on", least)

@@ -177,9 +177,12 @@ func visible(b []byte) *Fault {
 
 // field reads a header's line, and what it says of the message.
 func (r *Request) field(line []byte, s *sight) *Fault {
-	name, value, f := field(line)
+	name, value, odd, f := field(line)
 	if f != nil {
 		return f
+	}
+	if odd {
+		s.plain = false // some servers and proxies take the name for another
 	}
 	r.Fields = append(r.Fields, Field{name, value})
 	// By length first: few headers need a closer look.
@@ -247,13 +250,6 @@ func (r *Request) field(line []byte, s *sight) *Fault {
 			r.Length, s.chunked, s.plain = Chunked, true, false
 		}
 	}
-	if s.plain {
-		for _, c := range name {
-			if tokens[c] == oddToken {
-				s.plain = false // some servers and proxies take it for another
-			}
-		}
-	}
 	return nil
 }
 
@@ -280,21 +276,20 @@ func same(a, b []byte) bool {
 	return bytes.EqualFold(bare(a), bare(b))
 }
 
-// field takes a header line apart.
-func field(b []byte) (name, value []byte, f *Fault) {
+// field takes a header line apart; odd: the name has characters that are rare in one.
+func field(b []byte) (name, value []byte, odd bool, f *Fault) {
 	if b[0] == ' ' || b[0] == '\t' {
-		return nil, nil, errFolded
+		return nil, nil, false, errFolded
 	}
-	colon := bytes.IndexByte(b, ':')
-	if colon < 1 {
-		return nil, nil, errName
+	colon, all := 0, uint8(0)
+	for colon < len(b) && tokens[b[colon]] != 0 {
+		all |= tokens[b[colon]]
+		colon++
+	}
+	if colon == 0 || colon == len(b) || b[colon] != ':' {
+		return nil, nil, false, errName
 	}
 	name, value = b[:colon], b[colon+1:]
-	for _, c := range name {
-		if tokens[c] == 0 {
-			return nil, nil, errName
-		}
-	}
 	for len(value) > 0 && (value[0] == ' ' || value[0] == '\t') {
 		value = value[1:]
 	}
@@ -303,10 +298,10 @@ func field(b []byte) (name, value []byte, f *Fault) {
 	}
 	for _, c := range value {
 		if c < ' ' && c != '\t' || c == 0x7f {
-			return nil, nil, errValue
+			return nil, nil, false, errValue
 		}
 	}
-	return name, value, nil
+	return name, value, all&oddToken != 0, nil
 }
 
 // length reads a Content-Length: digits alone, of a number that an int64 holds.
@@ -324,12 +319,19 @@ func length(b []byte) (n int, ok bool) {
 // may be empty.
 func hostname(b []byte) bool {
 	for _, c := range b {
-		if tokens[c] != plainToken && bytes.IndexByte([]byte(".:[]_~!$&'()*+;=%"), c) < 0 {
+		if tokens[c] != plainToken && !inHost[c] {
 			return false
 		}
 	}
 	return true
 }
+
+var inHost = func() (t [256]bool) {
+	for _, c := range ".:[]_~!$&'()*+;=%" {
+		t[c] = true
+	}
+	return t
+}()
 
 const (
 	plainToken = 1 // letters, digits, dash

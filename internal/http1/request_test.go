@@ -192,3 +192,15 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkRequest(b *testing.B) {
+	head := []byte("POST /v2/models/m/infer HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nUser-Agent: bench\r\nContent-Type: application/json\r\nAccept: */*\r\nContent-Length: 79\r\n\r\n")
+	l := Limits{Head: 8 << 10, Fields: 100, Body: 64 << 20}
+	var r Request
+	b.ReportAllocs()
+	for b.Loop() {
+		if r.Parse(head, &l); !r.Plain {
+			b.Fatal("not plain")
+		}
+	}
+}

@@ -33,6 +33,7 @@ type client struct {
 	due   atomic.Int64 // when it is given up, on the loop's clock; 0 = never
 	ended bool         // the client sends no more than what is there
 	heard bool         // a request was answered
+	extra bool         // it is one too many
 
 	mu struct {
 		sync.Mutex
@@ -65,6 +66,10 @@ func (c *client) Run() {
 			return
 		}
 		c.place = place
+		if c.extra {
+			c.refuse(c.front.server.tooManyConnections())
+			return
+		}
 		c.pause()
 		c.set(reading)
 		c.read() // what came before it was watched may be no news
@@ -285,7 +290,7 @@ func (c *client) step() bool {
 		return c.awaits()
 	case !s.budget.take(r.Length-c.held, r.Length):
 		c.adopt(t)
-		c.refuse(s.budget.full())
+		c.refuse(s.noRoom())
 		return false
 	}
 	c.held = r.Length

@@ -11,7 +11,7 @@ import (
 func (c *client) awaits() bool {
 	got, s := len(c.in())-c.head, c.front.server
 	if !s.budget.take(got-c.held, c.need-c.head) {
-		c.refuse(s.budget.full())
+		c.refuse(s.noRoom())
 		return false
 	}
 	c.held, c.came.body = got, got

@@ -98,6 +98,13 @@ func (c *clientConn) receive(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// Write implements net.Conn.
+func (c *clientConn) Write(p []byte) (int, error) {
+	c.server.budget.owe(len(p))
+	defer c.server.budget.give(len(p))
+	return c.Conn.Write(p)
+}
+
 // Close implements net.Conn. Only the first call counts: the library may close what it
 // has given back, or is reading from, when it shuts down.
 func (c *clientConn) Close() error {

@@ -62,7 +62,7 @@ func (s *Server) decode(x *exchange, body []byte, enc encoding) ([]byte, error) 
 		most: s.cfg.MaxBody, ratio: s.cfg.MaxRatio,
 		hold: func(n int) error {
 			if !s.budget.take(n-x.held, n) {
-				return s.budget.full()
+				return s.noRoom()
 			}
 			x.held = n
 			return nil

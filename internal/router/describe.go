@@ -185,7 +185,7 @@ func (s *Server) debugState() any {
 		Started:   s.started,
 		UptimeS:   time.Since(s.started).Seconds(),
 		Stopping:  s.stopping.Load(),
-		Open:      int(s.fast.GetOpenConnectionsCount()),
+		Open:      s.connections(),
 		Models:    make([]modelState, 0, len(s.order)),
 		Loop:      s.loop.Snapshot(),
 	}

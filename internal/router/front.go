@@ -49,7 +49,8 @@ func (f *front) accept() error {
 		case err != nil:
 			return err
 		}
-		if int(s.open.Load()) >= s.cfg.MaxConnections {
+		over := int(s.open.Load()) - s.cfg.MaxConnections
+		if over >= farewells {
 			s.turnAway(nc)
 			continue
 		}
@@ -59,10 +60,14 @@ func (f *front) accept() error {
 			continue
 		}
 		s.open.Add(1)
-		c := &client{front: f, loop: s.cfg.Loops[n%len(s.cfg.Loops)], fd: fd}
+		c := &client{front: f, loop: s.cfg.Loops[n%len(s.cfg.Loops)], fd: fd, extra: over >= 0}
 		c.loop.Post(c)
 	}
 }
+
+// farewells are as many connections beyond the limit as are told so, and waited for until they
+// have heard; further ones may lose the answer to a reset.
+const farewells = 64
 
 // Accept gives the HTTP library the next connection that it is to serve a while.
 func (f *front) Accept() (net.Conn, error) {

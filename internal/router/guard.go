@@ -104,7 +104,9 @@ func (c *clientConn) readBody(p []byte) (int, error) {
 	g.came.body += used
 	g.stash = append(g.stash, p[used:n]...)
 	g.fault = f
-	g.hold()
+	if g.hold(); g.fault != nil {
+		return 0, nil // the library must not have the request whole
+	}
 	return kept, nil
 }
 
@@ -132,7 +134,9 @@ func (g *guard) look() {
 		g.drop(1)
 	}
 	g.fault = f
-	g.hold()
+	if g.hold(); g.fault != nil {
+		g.pass = 0 // the library must not have the request whole
+	}
 }
 
 // drop forgets the first n bytes of the stash, which were given on.
@@ -147,7 +151,7 @@ func (g *guard) drop(n int) {
 func (g *guard) hold() {
 	if n, held := g.body.Announced(), int(g.held.Load()); g.fault == nil && n > held {
 		if !g.server.budget.take(n-held, n) {
-			g.fault = g.server.budget.full()
+			g.fault = g.server.noRoom()
 			return
 		}
 		g.held.Add(int64(n - held))

@@ -317,6 +317,9 @@ func TestConnectionLimit(t *testing.T) {
 	if res.status != http.StatusServiceUnavailable || res.header.Get("Retry-After") != "1" {
 		t.Errorf("second connection: status %d, headers %v", res.status, res.header)
 	}
+	if n := f.server.turned.connections.Load(); n != 1 {
+		t.Errorf("%d are counted", n)
+	}
 	if text := res.errorText(t); !strings.Contains(text, "limit of 1 connections") {
 		t.Errorf("error %q does not name the limit", text)
 	}

@@ -10,7 +10,7 @@ func (c *client) lend(in []byte, whole bool) {
 	s := c.front.server
 	if !whole && s.uploads.Add(1) > int64(s.cfg.MaxUploads) {
 		s.uploads.Add(-1)
-		c.refuse(tooManyUploads(s.cfg.MaxUploads))
+		c.refuse(s.tooManyUploads())
 		return
 	}
 	nc, err := reactor.Attach(c.fd)

@@ -116,7 +116,7 @@ func TestBudget(t *testing.T) {
 	if got, want := f.server.budget.held.Load(), int64(2<<20+100<<10); got != want {
 		t.Errorf("%d bytes are held, want %d", got, want)
 	}
-	full := fmt.Sprintf("no room for the request: the bodies of others take up the limit of %d bytes", most)
+	full := fmt.Sprintf("no room for the request: those of others take up the limit of %d bytes", most)
 	for name, request := range map[string]string{
 		"large": post(pad(1 << 20)), "chunked": chunked, "compressed": post(gz(t, pad(most)), "Content-Encoding: gzip"),
 		"announced": inferLine + fmt.Sprintf("Content-Length: %d\r\n\r\n", 1<<20),
@@ -152,6 +152,32 @@ func TestBudget(t *testing.T) {
 		}
 	}
 	f.wantHeld(0)
+}
+
+// TestBudgetOfAnswers: answers that clients do not take in count as well, until they are taken in.
+func TestBudgetOfAnswers(t *testing.T) {
+	const size = 32 << 20 // more than sockets take
+	f := newFixture(t, func(c *Config) { c.MaxBuffered = 4 << 20 })
+	f.loop.set(answerWith(strings.Repeat("x", size), -1))
+	dial := f.tcpDial() // what is in memory takes everything in
+	slow := dial()
+	send(t, slow, post(validInfer))
+	for deadline := time.Now().Add(patience); f.server.budget.held.Load() < 4<<20; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are held", f.server.budget.held.Load())
+		}
+	}
+	f.loop.set(answerWith(jsonAnswer, -1))
+	if res := f.raw(post(validInfer)); res.status != 503 {
+		t.Errorf("beside it: status %d, %d bytes are held", res.status, f.server.budget.held.Load())
+	}
+	if res := f.read(slow); res.status != 200 || len(res.body) != size {
+		t.Errorf("status %d, %d bytes", res.status, len(res.body))
+	}
+	f.wantHeld(0)
+	if res := f.raw(post(validInfer)); res.status != 200 {
+		t.Errorf("after it: status %d", res.status)
+	}
 }
 
 // wantHeld waits until so many bytes are held: answers are there before they are let go of.

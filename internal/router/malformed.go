@@ -36,7 +36,9 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx) {
 // turnDown answers a request of which it is not certain, or does not matter, what it asks
 // for.
 func (s *Server) turnDown(ctx *fasthttp.RequestCtx, f *http1.Fault) {
-	s.metrics.malformed.Inc()
+	if !f.Retry {
+		s.metrics.malformed.Inc()
+	}
 	s.begin(ctx)
 	if f.Retry {
 		s.reply(ctx, failure{status: f.Status, text: f.Text, retry: true, after: time.Second})

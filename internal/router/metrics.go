@@ -43,6 +43,7 @@ type Metrics struct {
 	workers []WorkerLabels
 	types   map[string]int // instance type → index into modelMetrics.byType
 	state   *stateCollector
+	clients *clientCollector
 	exits   *exitCollector
 
 	accessMetrics
@@ -110,7 +111,7 @@ func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
 		prometheus.ExponentialBuckets(1e-6, 2, 18))
 	malformed := r.counter("motley_malformed_requests_total", "Requests refused because they were not well-formed HTTP.")
 
-	m := &Metrics{workers: cfg.Workers, types: map[string]int{}, state: &stateCollector{}, exits: &exitCollector{}}
+	m := &Metrics{workers: cfg.Workers, types: map[string]int{}, state: &stateCollector{}, clients: &clientCollector{}, exits: &exitCollector{}}
 	m.accessMetrics = newAccessMetrics(r, cfg.Tenants)
 	var types []string
 	for _, w := range cfg.Workers {
@@ -157,6 +158,7 @@ func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
 		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()},
 	}, func() float64 { return 1 }))
 	r.add(m.state)
+	r.add(m.clients)
 	r.add(m.exits)
 	if cfg.Runtime {
 		r.add(collectors.NewGoCollector())

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,13 +27,6 @@ func TestStricterThanProxies(t *testing.T) {
 	text, err := os.ReadFile("testdata/hostile/framing.txt")
 	if err != nil {
 		t.Fatal(err)
-	}
-	// Refused by a proxy for reasons that have nothing to do with where a request ends.
-	ours := map[string][]string{
-		"nginx": {
-			"head: bytes past ASCII in a value",
-		},
-		"haproxy": {},
 	}
 	for _, proxy := range []struct {
 		name, conf string
@@ -75,7 +67,7 @@ backend b
 				switch {
 				case theirs == 400 || theirs == 501 || theirs == 505 || theirs == 417 || theirs == 431 || theirs == 0:
 					refused++
-					if accepted && !slices.Contains(ours[proxy.name], title) {
+					if accepted {
 						t.Errorf("%s: %s answers %d, this server %s", title, proxy.name, theirs, own)
 					}
 				case !accepted:

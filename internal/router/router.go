@@ -140,6 +140,7 @@ type Server struct {
 	pace     pace
 	budget   budget
 	uploads  atomic.Int64
+	turned   turnedAway
 	open     atomic.Int64 // connections
 	end      end
 	started  time.Time
@@ -199,6 +200,7 @@ func New(cfg Config) (*Server, error) {
 	snapshot := cfg.Loop.Snapshot
 	s.metrics.state.snapshot.Store(&snapshot)
 	s.metrics.exits.models.Store(&s.order)
+	s.metrics.clients.server.Store(s)
 	s.configureHTTP()
 	s.SetAccess(cfg.Access)
 	return s, nil

@@ -93,11 +93,16 @@ func (l *limitListener) Close() error {
 	return nil
 }
 
+// connections is how many are open.
+func (s *Server) connections() int {
+	return int(s.open.Load())
+}
+
 // turnAway answers 503 without reading and closes c. The answer fits a fresh
 // socket's buffer, so it does not block; the deadline is for sockets that are
 // stranger than that.
 func (s *Server) turnAway(c net.Conn) {
-	body := oip.AppendError(nil, fmt.Sprintf("the limit of %d connections is reached", s.cfg.MaxConnections))
+	body := oip.AppendError(nil, s.tooManyConnections().Text)
 	_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"+
 		"Retry-After: 1\r\nX-Should-Retry: true\r\nConnection: close\r\n\r\n%s", len(body), body)

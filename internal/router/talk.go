@@ -199,6 +199,9 @@ func (t *talk) flush() {
 	default:
 		// The loop tries once more, and then waits for room: the news of it may have
 		// come before the state was set.
+		owed := len(t.left[0]) + len(t.left[1])
+		t.front.server.budget.owe(owed)
+		c.held += owed
 		c.wait(t.front.server.cfg.WriteTimeout)
 		c.set(writing)
 		c.loop.Post(c)
