@@ -21,8 +21,8 @@ type end struct {
 
 	sync.Mutex
 	listeners []net.Listener
-	shut      bool                     // they are closed
-	direct    map[*clientConn]struct{} // connections that are not on reactors
+	shut      bool                // they are closed
+	direct    map[*clientConn]int // connections that are not on reactors; sweeps in which they were idle
 }
 
 // direct counts a connection that is not on a reactor, until it is closed.
@@ -31,9 +31,9 @@ func (s *Server) direct(c *clientConn) {
 	s.end.Lock()
 	defer s.end.Unlock()
 	if s.end.direct == nil {
-		s.end.direct = map[*clientConn]struct{}{}
+		s.end.direct = map[*clientConn]int{}
 	}
-	s.end.direct[c] = struct{}{}
+	s.end.direct[c] = 0
 }
 
 func (s *Server) closed(c *clientConn) {
@@ -46,14 +46,25 @@ func (s *Server) closed(c *clientConn) {
 	}
 }
 
+// idleSweeps is after how many sweeps an idle connection is closed: what has come on it is read
+// by then.
+const idleSweeps = 4
+
 // sweep does for connections that are not on reactors what client.Tick does for others: those
 // that are idle, or in the end all, are not waited for any more.
 func (s *Server) sweep() {
 	s.end.Lock()
 	defer s.end.Unlock()
-	for c := range s.end.direct {
-		if s.end.over.Load() || !c.busy.Load() {
-			_ = c.Conn.SetReadDeadline(past) // it fails where it is closed
+	for c, n := range s.end.direct {
+		switch { // either call fails where the connection is closed
+		case !c.busy.Load() && n >= idleSweeps:
+			_ = c.Conn.Close()
+		case !c.busy.Load():
+			s.end.direct[c]++
+		case s.end.over.Load():
+			_ = c.Conn.SetReadDeadline(past)
+		default:
+			s.end.direct[c] = 0
 		}
 	}
 }
