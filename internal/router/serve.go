@@ -41,6 +41,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		_ = ln.Close() // it may be closed already
 		return nil
 	}
+	defer s.end.serving.Add(-1)
 	var err error
 	if tcp, ok := ln.(*net.TCPListener); ok && len(s.cfg.Loops) > 0 {
 		err = s.serveFront(newFront(s, tcp))

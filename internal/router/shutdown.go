@@ -14,6 +14,7 @@ import (
 
 // end says how far a server has come towards its end. What is set is set for good.
 type end struct {
+	serving  atomic.Int64 // listeners from which may still be accepted
 	parting  atomic.Bool  // answers say that their connection is closed, and it is
 	parted   atomic.Int64 // since when, in ns since 1970
 	idleOver atomic.Bool  // connections that have nothing under way are closed
@@ -72,12 +73,17 @@ func (s *Server) sweep() {
 // errEnding is what a client is told of whose request not all has come in the end.
 var errEnding = &http1.Fault{Status: http.StatusServiceUnavailable, Text: "the router is shutting down", Retry: true}
 
-// opens reports whether ln may be served; Shutdown closes it.
+// opens reports whether ln may be served; Shutdown closes it, and waits until it is not
+// any more.
 func (s *Server) opens(ln net.Listener) bool {
 	s.end.Lock()
 	defer s.end.Unlock()
+	if s.end.shut {
+		return false
+	}
+	s.end.serving.Add(1)
 	s.end.listeners = append(s.end.listeners, ln)
-	return !s.end.shut
+	return true
 }
 
 // Unready turns readiness off. Requests are served as before, but every answer tells its
@@ -165,7 +171,7 @@ func (s *Server) closeListeners(empty bool) {
 func (s *Server) await(ctx context.Context) error {
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
-	for s.open.Load() > 0 {
+	for s.end.serving.Load() > 0 || s.open.Load() > 0 { // in this order: one that is accepted is open before
 		if s.end.idleOver.Load() {
 			s.sweep()
 		}

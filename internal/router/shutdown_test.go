@@ -136,6 +136,7 @@ func testHandOver(t *testing.T, change func(*Config)) {
 	c, idle := f.dial(), f.dial()
 	r := bufio.NewReader(c)
 	ask(t, c, r, post(validInfer))
+	f.connections(2) // none is left in the queue, to nobody
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	began := time.Now()
