@@ -2,7 +2,7 @@
 
 TOOL = go tool -modfile=$(CURDIR)/tools/go.mod
 
-.PHONY: build test race check conformance bench demo
+.PHONY: build test race check fuzz conformance bench demo
 
 build:            ## the binaries, in bin/
 	go build -o bin/ ./cmd/...
@@ -21,6 +21,9 @@ check:            ## formatting, vet, staticcheck, house rules, tidiness
 	go mod tidy -diff
 	cd tools && go mod tidy -diff
 	go build ./... && CGO_ENABLED=0 go build ./...
+
+fuzz:             ## every fuzz target for FUZZTIME (60s); FUZZ=pattern chooses some
+	FUZZTIME=$(or $(FUZZTIME),60s) tools/fuzz.sh $(FUZZ)
 
 conformance:      ## real clients and servers, in a virtual environment of its own
 	tools/conformance/run.sh

@@ -19,7 +19,6 @@ import (
 	"motley/internal/dispatch"
 	"motley/internal/gpu"
 	"motley/internal/live"
-	"motley/internal/oip"
 	"motley/internal/pool"
 	"motley/internal/reactor"
 	"motley/internal/router"
@@ -96,12 +95,12 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if a.loops, err = reactors(cpus()); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
-	a.server, err = router.New(router.Config{
+	serve := router.Config{
 		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Version: opt.Version,
-		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
-		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout, Linger: cfg.Limits.Linger,
-		Limits: oip.Limits{}, Loops: a.loops,
-	})
+		Loops: a.loops,
+	}
+	limit(&serve, &cfg.Limits)
+	a.server, err = router.New(serve)
 	if err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}

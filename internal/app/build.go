@@ -158,6 +158,7 @@ func (p *parts) addWorker(cfg *config.Config, w *config.Worker, index int, log *
 		b, err = backend.NewRemote(backend.RemoteConfig{
 			URL: w.Remote.URL, Binary: w.Remote.Binary, Timeout: w.Remote.Timeout,
 			Connections: max(w.Remote.Connections, w.Concurrency), ModelNames: w.Remote.ModelNames,
+			MaxResponse: int(cfg.Limits.MaxResponse),
 		})
 	default:
 		b, err = p.emulated(cfg, w, index, served, log)

@@ -25,10 +25,12 @@ type conn struct {
 	deadline time.Time         // of all I/O, as it was set last
 	got      int64             // bytes read in this exchange
 	err      error             // the first I/O error: the codec hides it behind its own
+	quiet    quiet
 }
 
 func newConn(nc net.Conn) *conn {
 	c := &conn{Conn: nc}
+	c.quiet.on(nc)
 	c.br = bufio.NewReaderSize(c, 16<<10) // also bounds the response head
 	c.abort = func() { _ = nc.SetDeadline(time.Unix(1, 0)) }
 	return c
@@ -89,8 +91,11 @@ func (p *connPool) get(ctx context.Context, deadline time.Time, fresh bool) (*co
 			return nil, err
 		}
 	}
-	if c := p.pop(fresh); c != nil {
-		return c, nil
+	for c := p.pop(fresh); c != nil; c = p.pop(fresh) {
+		if c.quiet.still() {
+			return c, nil
+		}
+		c.cut() // what has come would be taken for the answer
 	}
 	nc, err := p.dial(ctx, deadline)
 	if err != nil {

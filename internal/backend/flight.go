@@ -84,7 +84,7 @@ const maxFlight = 1 << 20
 
 // Start implements Starter.
 func (r *Remote) Start(ctx context.Context, on *reactor.Loop, model string, calls []*Call, f *Flight) bool {
-	if on == nil || len(calls) == 0 || r.cfg.TLS != nil || r.cfg.Dial != nil || r.odd.Load() {
+	if on == nil || len(calls) == 0 || r.cfg.TLS != nil || r.cfg.Dial != nil || r.odd.now() {
 		return false
 	}
 	size := 0
@@ -135,7 +135,9 @@ func (f *Flight) board(on *reactor.Loop, s *sock) {
 		go func() {
 			d := dialed{f: f, on: on}
 			d.fd, d.err = f.remote.dialFor(f.ctx)
-			on.Post(d)
+			if !on.Post(d) {
+				d.stranded()
+			}
 		}()
 		return
 	}
@@ -156,17 +158,30 @@ func (d dialed) Run() {
 	l := d.f.remote.laneOn(d.on)
 	if d.err == nil {
 		s, err := l.add(d.fd)
-		if err == nil {
+		switch {
+		case err == nil && d.f.canceled.Load(): // the cancellation found no connection to close
+			l.push(s) // the next one may use it
+			d.f.end(l, ContextError(d.f.ctx))
+			return
+		case err == nil:
 			d.f.board(d.on, s)
-			if d.f.canceled.Load() { // the cancellation found no connection to close
-				d.f.fail(ContextError(d.f.ctx))
-			}
 			return
 		}
 		d.err = &Error{Class: Connect, Status: 502, Message: "cannot connect to the worker", Cause: err}
 	}
 	d.f.end(l, d.err)
 }
+
+// stranded ends an execution whose loop has ended meanwhile.
+func (d dialed) stranded() {
+	if d.err == nil {
+		reactor.CloseSocket(d.fd)
+		d.err = &Error{Class: Connect, Status: 502, Message: "cannot connect to the worker", Cause: errEnded}
+	}
+	d.f.end(nil, d.err)
+}
+
+var errEnded = errors.New("the reactor has ended")
 
 // fail ends the execution without an answer; its connection is lost.
 func (f *Flight) fail(err *Error) {
@@ -235,7 +250,7 @@ func (f *Flight) end(l *lane, err error) {
 // so.
 func (f *Flight) takeOver(s *sock, seen []byte) {
 	r := f.remote
-	r.odd.Store(true)
+	r.odd.note()
 	nc, err := reactor.Attach(s.fd)
 	left := time.Duration(f.deadline - s.lane.loop.Now())
 	seen = append([]byte(nil), seen...)

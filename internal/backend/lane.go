@@ -58,20 +58,26 @@ func (l *lane) add(fd int) (*sock, error) {
 }
 
 // pop takes the connection that was used last, so that the others grow old and
-// are closed.
+// are closed. One on which something has come is of no use: it would be taken for the
+// answer to what is sent next.
 func (l *lane) pop() *sock {
-	n := len(l.idle)
-	if n == 0 {
-		return nil
+	for {
+		n := len(l.idle)
+		if n == 0 {
+			return nil
+		}
+		s := l.idle[n-1]
+		if l.loop.Now()-s.since > int64(l.remote.pool.maxIdle) {
+			l.closeIdle() // the others are older
+			return nil
+		}
+		l.idle[n-1] = nil
+		l.idle = l.idle[:n-1]
+		if reactor.Quiet(s.fd) {
+			return s
+		}
+		s.close()
 	}
-	s := l.idle[n-1]
-	if l.loop.Now()-s.since > int64(l.remote.pool.maxIdle) {
-		l.closeIdle() // the others are older
-		return nil
-	}
-	l.idle[n-1] = nil
-	l.idle = l.idle[:n-1]
-	return s
 }
 
 func (l *lane) push(s *sock) {

@@ -12,7 +12,6 @@ import (
 	"sort"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"motley/internal/oip"
@@ -68,9 +67,9 @@ type Remote struct {
 	streamHeaders string            // likewise, for streams
 	literals      map[string][]byte // the names of cfg.ModelNames as JSON strings
 	pool          connPool
-	scratch       sync.Pool   // of *remoteScratch
-	runs          sync.Pool   // of *stagedRun
-	odd           atomic.Bool // its answers are not of the form that Start reads
+	scratch       sync.Pool // of *remoteScratch
+	runs          sync.Pool // of *stagedRun
+	odd           odd       // its answers are not of the form that Start reads
 	mu            struct {
 		sync.Mutex
 		server *serverFacts

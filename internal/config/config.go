@@ -52,6 +52,19 @@ type Limits struct {
 	ShutdownDelay  time.Duration `yaml:"shutdown_delay"`  // from readiness off to no more accepting
 	Linger         time.Duration `yaml:"linger"`          // for idle connections when the router stops
 	UpgradeTimeout time.Duration `yaml:"upgrade_timeout"` // for a successor to serve
+
+	// See limits.go.
+	MaxHeader     Size          `yaml:"max_header"`
+	MaxHeaders    int           `yaml:"max_headers"`
+	MaxJSONDepth  int           `yaml:"max_json_depth"`
+	MaxTensors    int           `yaml:"max_tensors"`
+	MaxRatio      int           `yaml:"max_decompression_ratio"`
+	MaxBuffered   Size          `yaml:"max_buffered"` // 0 = the larger of 1 GiB and 4 * MaxBody
+	MaxUploads    int           `yaml:"max_uploads"`
+	MaxResponse   Size          `yaml:"max_response"` // of a worker, in bytes
+	HeaderTimeout time.Duration `yaml:"header_timeout"`
+	WriteTimeout  time.Duration `yaml:"write_timeout"`
+	MinBodyRate   int           `yaml:"min_body_rate"` // bytes per second; 0 = any
 }
 
 // Model is what clients ask for by name.
@@ -203,6 +216,7 @@ func (l *Limits) setDefaults() {
 	l.DrainTimeout = 30 * time.Second
 	l.Linger = time.Second
 	l.UpgradeTimeout = time.Minute
+	l.setFineDefaults()
 }
 
 func (m *Model) setDefaults() {

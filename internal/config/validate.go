@@ -88,6 +88,7 @@ func (l *Limits) check(f *faults) {
 	duration(f, "limits.shutdown_delay", l.ShutdownDelay, 0)
 	duration(f, "limits.linger", l.Linger, 0)
 	duration(f, "limits.upgrade_timeout", l.UpgradeTimeout, time.Second)
+	l.checkFine(f)
 }
 
 func (b *Breaker) check(f *faults) {

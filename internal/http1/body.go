@@ -181,7 +181,7 @@ func (w *Body) trailer(c byte) *Fault {
 	if !ok || len(line) == 0 {
 		return errLineEnd
 	}
-	name, _, f := field(line)
+	name, _, _, f := field(line)
 	if f != nil {
 		return f
 	}

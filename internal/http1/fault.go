@@ -50,6 +50,7 @@ var (
 	errNoHost      = malformed("Host is missing")
 	errTwoHosts    = malformed("Host occurs more than once")
 	errHost        = malformed("Host has characters that it may not have")
+	errOtherHost   = malformed("Host is not that of the target")
 	errLength      = malformed("Content-Length must be a number")
 	errTwoLengths  = malformed("Content-Length occurs more than once")
 	errCoding      = malformed("Transfer-Encoding must be chunked and occur once")
@@ -77,5 +78,5 @@ func (l *Limits) bodyTooLarge() *Fault {
 // Of a request whose client sends no more: nothing else can be said of it.
 var (
 	CutHead = malformed("it ended within its head")
-	CutBody = malformed("the body ended before its Content-Length")
+	CutBody = malformed("it ended within its body")
 )

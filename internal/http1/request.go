@@ -104,6 +104,8 @@ func (r *Request) Parse(b []byte, l *Limits) *Fault {
 // sight is what has been seen of a head.
 type sight struct {
 	plain, host, length, chunked bool
+	authority                    []byte // of a target that is a URL
+	named                        []byte // Host
 }
 
 // line reads the request line.
@@ -152,14 +154,12 @@ func (r *Request) line(b []byte, s *sight) *Fault {
 		return nil
 	}
 	s.plain = false
-	if string(target) == "*" && string(method) == "OPTIONS" {
-		return nil
-	}
 	scheme, rest, ok := bytes.Cut(target, []byte("://"))
 	host, _, _ := bytes.Cut(rest, []byte("/"))
 	if !ok || !is(scheme, "http") && !is(scheme, "https") || len(host) == 0 || !hostname(host) {
 		return errTarget
 	}
+	s.authority = host
 	return nil
 }
 
@@ -177,9 +177,12 @@ func visible(b []byte) *Fault {
 
 // field reads a header's line, and what it says of the message.
 func (r *Request) field(line []byte, s *sight) *Fault {
-	name, value, f := field(line)
+	name, value, odd, f := field(line)
 	if f != nil {
 		return f
+	}
+	if odd {
+		s.plain = false // some servers and proxies take the name for another
 	}
 	r.Fields = append(r.Fields, Field{name, value})
 	// By length first: few headers need a closer look.
@@ -189,10 +192,13 @@ func (r *Request) field(line []byte, s *sight) *Fault {
 			if s.host {
 				return errTwoHosts
 			}
+			if len(value) == 0 && !r.Old {
+				return errNoHost
+			}
 			if !hostname(value) {
 				return errHost
 			}
-			s.host = true
+			s.host, s.named = true, value
 		}
 	case 6:
 		if is(name, "expect") {
@@ -216,6 +222,7 @@ func (r *Request) field(line []byte, s *sight) *Fault {
 	case 14:
 		if is(name, "content-length") {
 			n, ok := length(value)
+			ok = ok && bytes.IndexByte(line, '\t') < 0 // which some do not take for a space
 			switch {
 			case s.length:
 				return errTwoLengths
@@ -235,19 +242,12 @@ func (r *Request) field(line []byte, s *sight) *Fault {
 			switch {
 			case r.Old:
 				return errCoding10
-			case s.chunked || !is(value, "chunked"):
+			case s.chunked || !is(value, "chunked") || bytes.IndexByte(line, '\t') >= 0:
 				return errCoding
 			case s.length:
 				return errBoth
 			}
 			r.Length, s.chunked, s.plain = Chunked, true, false
-		}
-	}
-	if s.plain {
-		for _, c := range name {
-			if tokens[c] == oddToken {
-				s.plain = false // some servers and proxies take it for another
-			}
 		}
 	}
 	return nil
@@ -258,6 +258,8 @@ func (r *Request) whole(s *sight, l *Limits) *Fault {
 	switch {
 	case !s.host && !r.Old:
 		return errNoHost
+	case s.authority != nil && s.host && !same(s.authority, s.named):
+		return errOtherHost
 	case l.Body > 0 && r.Length > l.Body:
 		return l.bodyTooLarge()
 	}
@@ -265,21 +267,29 @@ func (r *Request) whole(s *sight, l *Limits) *Fault {
 	return nil
 }
 
-// field takes a header line apart.
-func field(b []byte) (name, value []byte, f *Fault) {
-	if b[0] == ' ' || b[0] == '\t' {
-		return nil, nil, errFolded
+// same compares two hosts; 80 and 443 are the ports that need not be named.
+func same(a, b []byte) bool {
+	bare := func(h []byte) []byte {
+		h = bytes.TrimSuffix(h, []byte(":80"))
+		return bytes.TrimSuffix(h, []byte(":443"))
 	}
-	colon := bytes.IndexByte(b, ':')
-	if colon < 1 {
-		return nil, nil, errName
+	return bytes.EqualFold(bare(a), bare(b))
+}
+
+// field takes a header line apart; odd: the name has characters that are rare in one.
+func field(b []byte) (name, value []byte, odd bool, f *Fault) {
+	if b[0] == ' ' || b[0] == '\t' {
+		return nil, nil, false, errFolded
+	}
+	colon, all := 0, uint8(0)
+	for colon < len(b) && tokens[b[colon]] != 0 {
+		all |= tokens[b[colon]]
+		colon++
+	}
+	if colon == 0 || colon == len(b) || b[colon] != ':' {
+		return nil, nil, false, errName
 	}
 	name, value = b[:colon], b[colon+1:]
-	for _, c := range name {
-		if tokens[c] == 0 {
-			return nil, nil, errName
-		}
-	}
 	for len(value) > 0 && (value[0] == ' ' || value[0] == '\t') {
 		value = value[1:]
 	}
@@ -288,16 +298,16 @@ func field(b []byte) (name, value []byte, f *Fault) {
 	}
 	for _, c := range value {
 		if c < ' ' && c != '\t' || c == 0x7f {
-			return nil, nil, errValue
+			return nil, nil, false, errValue
 		}
 	}
-	return name, value, nil
+	return name, value, all&oddToken != 0, nil
 }
 
 // length reads a Content-Length: digits alone, of a number that an int64 holds.
 func length(b []byte) (n int, ok bool) {
 	for _, c := range b {
-		if !digit(c) || n > (math.MaxInt64-9)/10 {
+		if !digit(c) || n > (math.MaxInt64-int(c-'0'))/10 {
 			return 0, false
 		}
 		n = 10*n + int(c-'0')
@@ -309,12 +319,19 @@ func length(b []byte) (n int, ok bool) {
 // may be empty.
 func hostname(b []byte) bool {
 	for _, c := range b {
-		if tokens[c] != plainToken && bytes.IndexByte([]byte(".:[]_~!$&'()*+;=%"), c) < 0 {
+		if tokens[c] != plainToken && !inHost[c] {
 			return false
 		}
 	}
 	return true
 }
+
+var inHost = func() (t [256]bool) {
+	for _, c := range ".:[]_~!$&'()*+;=%" {
+		t[c] = true
+	}
+	return t
+}()
 
 const (
 	plainToken = 1 // letters, digits, dash

@@ -28,7 +28,8 @@ func TestRequest(t *testing.T) {
 		{"close, whatever follows", post + "Connection: close\r\nConnection: keep-alive\r\nContent-Length:0\r\n\r\n", "plain POST /v2/models/m/infer 0 close"},
 		{"encoded", post + "Content-Encoding: gzip\r\nContent-Length: 0\r\n\r\n", "plain POST /v2/models/m/infer 0 encoded"},
 		{"any other header", post + "X: \t a:b \"c\" \xc3\xa4\t\r\nContent-Length: 7 \r\n\r\n", "plain POST /v2/models/m/infer 7"},
-		{"empty host", "GET / HTTP/1.1\r\nHost:\r\n\r\n", "plain / 0"},
+		{"empty host", "GET / HTTP/1.1\r\nHost:\r\n\r\n", errNoHost.Text},
+		{"empty host of old", "GET / HTTP/1.0\r\nHost:\r\n\r\n", "old / 0"},
 		{"zeros before a length", post + "Content-Length: 007\r\n\r\n", "plain POST /v2/models/m/infer 7"},
 
 		{"nothing", "", "more"},
@@ -40,7 +41,7 @@ func TestRequest(t *testing.T) {
 		{"HTTP/1.0", "GET /v2 HTTP/1.0\r\n\r\n", "old /v2 0"},
 		{"other method", "PUT /v2 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n", "/v2 1"},
 		{"absolute form", "GET HTTP://h:80/v2 HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP://h:80/v2 0"},
-		{"asterisk", "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", "* 0"},
+		{"absolute form of old", "GET http://h/v2 HTTP/1.0\r\n\r\n", "old http://h/v2 0"},
 		{"underscore", post + "Content_Length: 1\r\nContent-Length: 2\r\n\r\n", "POST /v2/models/m/infer 2"},
 		{"chunks", post + "Transfer-Encoding: Chunked\r\n\r\n", "POST /v2/models/m/infer -1"},
 		{"expects", post + "Expect: 100-Continue\r\nContent-Length: 1\r\n\r\n", "POST /v2/models/m/infer 1"},
@@ -64,6 +65,10 @@ func TestRequest(t *testing.T) {
 		{"authority form", "GET h:80 HTTP/1.1\r\n", errTarget.Text},
 		{"user in the target", "GET http://u@h/ HTTP/1.1\r\n", errTarget.Text},
 		{"other scheme", "GET ftp://h/ HTTP/1.1\r\n", errTarget.Text},
+		{"asterisk", "OPTIONS * HTTP/1.1\r\n", errTarget.Text},
+		{"other host", "GET http://h/ HTTP/1.1\r\nHost: i\r\n\r\n", errOtherHost.Text},
+		{"tab before a length", post + "Content-Length:\t1\r\n", errLength.Text},
+		{"tab behind a coding", post + "Transfer-Encoding: chunked\t\r\n", errCoding.Text},
 		{"asterisk of another method", "GET * HTTP/1.1\r\n", errTarget.Text},
 		{"path past ASCII", "GET /\xe4 HTTP/1.1\r\n", errTargetChars.Text},
 		{"NUL in the path", "GET /a\x00b HTTP/1.1\r\n", errTargetChars.Text},
@@ -186,4 +191,16 @@ func FuzzRequest(f *testing.F) {
 			t.Fatalf("%q: %+v, but net/http reads length %d, close %v, %s %s", b, r, std.ContentLength, std.Close, std.Method, std.RequestURI)
 		}
 	})
+}
+
+func BenchmarkRequest(b *testing.B) {
+	head := []byte("POST /v2/models/m/infer HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nUser-Agent: bench\r\nContent-Type: application/json\r\nAccept: */*\r\nContent-Length: 79\r\n\r\n")
+	l := Limits{Head: 8 << 10, Fields: 100, Body: 64 << 20}
+	var r Request
+	b.ReportAllocs()
+	for b.Loop() {
+		if r.Parse(head, &l); !r.Plain {
+			b.Fatal("not plain")
+		}
+	}
 }

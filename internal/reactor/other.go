@@ -34,3 +34,4 @@ func Detach(nc *net.TCPConn) (int, error)       { return -1, errors.Join(ErrUnsu
 func Attach(int) (net.Conn, error)              { return nil, ErrUnsupported }
 func CloseSocket(int)                           {}
 func EndSending(int) error                      { return ErrUnsupported }
+func Quiet(int) bool                            { return true }

@@ -116,3 +116,10 @@ func CloseSocket(fd int) { _ = unix.Close(fd) }
 
 // EndSending tells the peer that nothing more is sent.
 func EndSending(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
+
+// Quiet reports whether there is nothing to read on a socket, neither bytes nor an end.
+func Quiet(fd int) bool {
+	var b [1]byte
+	_, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b)), 1, unix.MSG_DONTWAIT|unix.MSG_PEEK, 0, 0)
+	return e == unix.EAGAIN
+}

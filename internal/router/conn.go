@@ -40,7 +40,8 @@ type deadline struct {
 const slackShare = 64
 
 func newClientConn(c net.Conn, s *Server) *clientConn {
-	cc := &clientConn{Conn: c, guard: guard{server: s}}
+	cc := &clientConn{Conn: c}
+	cc.server = s
 	cc.read.slack = min(s.cfg.ReadTimeout, s.cfg.IdleTimeout) / slackShare
 	cc.write.slack = s.cfg.WriteTimeout / slackShare
 	return cc
@@ -98,26 +99,22 @@ func (c *clientConn) receive(p []byte) (int, error) {
 }
 
 // Close implements net.Conn. Only the first call counts: the library may close what it
-// has given back when it shuts down.
+// has given back, or is reading from, when it shuts down.
 func (c *clientConn) Close() error {
 	if c.closed.Swap(true) {
 		return nil
 	}
-	if c.home == nil {
-		if c.busy.Load() {
-			linger(c.Conn)
-		}
-		err := c.Conn.Close() // who reads it returns
-		c.guard.end()
-		c.server.closed(c)
-		return err
+	if c.home == nil && c.busy.Load() {
+		linger(c.Conn)
 	}
-	err := c.Conn.Close() // of two descriptors
-	back, rest := c.back, append(c.stash, c.ahead...)
+	err := c.Conn.Close() // who reads it returns; a reactor has a descriptor of its own
 	c.guard.end()
-	if back {
-		c.home.comeBack(rest)
-	} else {
+	switch {
+	case c.home == nil:
+		c.server.closed(c)
+	case c.back.Load():
+		c.home.comeBack(append(c.stash, c.ahead...))
+	default:
 		c.home.finish()
 	}
 	return err

@@ -183,7 +183,7 @@ func (s *Server) debugState(ctx *fasthttp.RequestCtx) {
 		Started:   s.started,
 		UptimeS:   time.Since(s.started).Seconds(),
 		Stopping:  s.stopping.Load(),
-		Open:      int(s.fast.GetOpenConnectionsCount()),
+		Open:      int(s.open.Load()),
 		Models:    make([]modelState, 0, len(s.order)),
 		Loop:      s.loop.Snapshot(),
 	}

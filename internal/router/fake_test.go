@@ -132,6 +132,9 @@ type fixture struct {
 	ln     net.Listener
 	log    *logBuffer
 	served chan error
+
+	dialTCP func() *net.TCPConn // hostile_test.go
+	first   string
 }
 
 type logBuffer struct {

@@ -3,8 +3,8 @@ package router
 import (
 	"errors"
 	"io"
-	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"motley/internal/http1"
@@ -26,13 +26,15 @@ type guard struct {
 	given  bool   // something of this request was given on
 	early  bool   // that was its first byte, which is in the stash still
 	within bool   // its head was read
-	back   bool   // the request is answered, and the connection goes home
 
 	came   coming // of the request; began 0: nothing
-	held   int    // bytes of the budget
-	upload bool   // it counts as one
 	fault  *http1.Fault
 	raised bool // the library was told of the fault
+
+	// Close, which may come from another goroutine, looks at these.
+	back   atomic.Bool  // the request is answered, and the connection goes home
+	held   atomic.Int64 // bytes of the budget
+	upload atomic.Bool  // the request counts as one
 }
 
 // roomForHead is how much is read at once between requests, in bytes.
@@ -64,7 +66,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 			c.busy.Store(false)
 			g.next()
 			if c.home != nil {
-				g.back = true
+				g.back.Store(true)
 				return 0, io.EOF
 			}
 		case !g.within && len(g.stash) > g.seen:
@@ -143,12 +145,12 @@ func (g *guard) drop(n int) {
 
 // hold takes from the budget what the body has been found to have.
 func (g *guard) hold() {
-	if n := g.body.Announced(); g.fault == nil && n > g.held {
-		if !g.server.budget.take(n-g.held, n) {
+	if n, held := g.body.Announced(), int(g.held.Load()); g.fault == nil && n > held {
+		if !g.server.budget.take(n-held, n) {
 			g.fault = g.server.budget.full()
 			return
 		}
-		g.held = n
+		g.held.Add(int64(n - held))
 	}
 	if g.body.Done() {
 		g.arrived()
@@ -157,8 +159,7 @@ func (g *guard) hold() {
 
 // arrived ends an upload.
 func (g *guard) arrived() {
-	if g.upload {
-		g.upload = false
+	if g.upload.Swap(false) {
 		g.server.uploads.Add(-1)
 	}
 }
@@ -174,8 +175,7 @@ func (g *guard) next() {
 
 // end gives back what the request has taken.
 func (g *guard) end() {
-	g.server.budget.give(g.held)
-	g.held = 0
+	g.server.budget.give(int(g.held.Swap(0)))
 	g.arrived()
 }
 
@@ -200,12 +200,13 @@ func (g *guard) due() time.Time {
 // failed says why a request is not whole; cut where the client sends no more. An error
 // between requests is left as it is.
 func (g *guard) failed(err error, cut *http1.Fault) error {
+	var late interface{ Timeout() bool }
 	switch {
 	case g.came.began == 0:
 		return err
-	case errors.Is(err, os.ErrDeadlineExceeded) && g.server.end.over.Load():
+	case errors.As(err, &late) && late.Timeout() && g.server.end.over.Load():
 		g.fault = errEnding
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.As(err, &late) && late.Timeout():
 		g.fault = g.server.pace.tooSlow(g.came)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		g.fault = cut

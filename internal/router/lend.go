@@ -22,7 +22,8 @@ func (c *client) lend(in []byte, whole bool) {
 		return
 	}
 	cc := newClientConn(nc, s)
-	cc.home, cc.upload = c, !whole
+	cc.home = c
+	cc.upload.Store(!whole)
 	cc.stash = append([]byte(nil), in...)
 	cc.came.began = max(cc.now()-(c.loop.Coarse()-c.came.began), 1)
 	c.empty()

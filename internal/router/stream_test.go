@@ -509,3 +509,43 @@ func TestStreamShutdown(t *testing.T) {
 	f.wantMetric(`motley_rejected_total{model="adder",reason="stopping"}`, 1)
 	f.wantMetric(`motley_requests_total{code="503",model="adder"}`, 1)
 }
+
+// A stream that is not its connection's first request is answered to its end, also where the server
+// is shut down meanwhile.
+func TestStreamOutlivesShutdown(t *testing.T) {
+	f := newFixture(t, withRamps)
+	first, release := make(chan struct{}), make(chan struct{})
+	f.loop.setContext(func(ctx context.Context, r *live.Request) error {
+		r.Show(0, rampAnswer(0))
+		close(first)
+		select {
+		case <-release:
+			return answerWith(jsonAnswer, -1)(r)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	conn := f.dial()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	b := bufio.NewReader(conn)
+	for range 2 {
+		send(t, conn, "GET /v2/health/live HTTP/1.1\r\nHost: h\r\n\r\n")
+		if res, err := http.ReadResponse(b, nil); err != nil || res.StatusCode != 200 {
+			t.Fatalf("%v, %v", res, err)
+		}
+	}
+	send(t, conn, streamed(validInfer))
+	<-first
+	r := readStream(t, b)
+	r.want("ramp")
+	done := make(chan error, 1)
+	go func() { done <- f.server.Shutdown(context.Background()) }()
+	if err := <-f.served; err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	r.want("final", "")
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
