@@ -14,7 +14,10 @@ func (c *Core) admit(m *model, r *request) Reason {
 	if m.up == 0 && m.coming == 0 {
 		return NoWorker
 	}
-	if m.queue.len() >= m.MaxQueue {
+	if m.up > 0 && c.tooMuch(m, r) {
+		return Share
+	}
+	if m.queue.len() >= m.MaxQueue && !c.makeRoom(m, r) {
 		return QueueFull
 	}
 	if m.up == 0 {
@@ -26,8 +29,20 @@ func (c *Core) admit(m *model, r *request) Reason {
 		}
 		return TooLarge
 	}
-	if !c.traits.Late && !c.traits.Plans && r.deadline != mono.Never && c.predictFinish(m, r) > r.deadline && !c.trial(m, r) {
+	if c.hopeless(m, r) {
+		m.demand.noteShed()
 		return Deadline
+	}
+	if c.traits.Late || c.traits.Plans || r.deadline == mono.Never {
+		return 0
+	}
+	for c.predictFinish(m, r) > r.deadline {
+		if !c.makeRoom(m, r) {
+			if c.trial(m, r) {
+				break
+			}
+			return Deadline
+		}
 	}
 	return 0
 }

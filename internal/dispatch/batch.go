@@ -22,6 +22,7 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 	for _, s := range slots {
 		c.dequeue(s)
 		r := &c.requests[s]
+		c.gets(mod, r)
 		r.state = flying
 		r.batch = bslot
 		b.items += r.size
@@ -109,6 +110,7 @@ func (c *Core) finish(id BatchID, stages []Stage) {
 		}
 	}
 	c.refresh(b.worker)
+	c.vacate(b.worker)
 }
 
 // answered notes that a member of the execution has its answer: with it its
@@ -160,6 +162,7 @@ func (c *Core) fail(id BatchID, fault Fault) {
 	}
 	c.giveBack(b, fault)
 	c.refresh(b.worker)
+	c.vacate(b.worker)
 }
 
 // giveBack sends the members of an execution to another try.

@@ -39,6 +39,9 @@ type Config struct {
 	// teaches them with every finished batch.
 	Profiles [][]*pool.Profile
 	Policy   Policy
+	// Tenants are the weights of those who share the pool, each over 0, by the number
+	// that requests name; the first is that of requests which name none. Empty: one.
+	Tenants []float64
 	// Hang is how long past its predicted end an execution may run before it
 	// is given up and its members are tried elsewhere; default 30 s.
 	Hang time.Duration
@@ -72,6 +75,11 @@ func (c *Config) check() error {
 		}
 		if m.Quantile != 0 && !(m.Quantile > 0.5 && m.Quantile < 1) {
 			return fmt.Errorf("model %d (%s): quantile %v is not between 0.5 and 1", i, m.Name, m.Quantile)
+		}
+	}
+	for i, w := range c.Tenants {
+		if !(w > 0) || w > 1e9 {
+			return fmt.Errorf("tenant %d: weight %v is not over 0, and at most 1e9", i, w)
 		}
 	}
 	for i := range c.Workers {

@@ -15,12 +15,14 @@ type Core struct {
 	models   []model
 	classes  []class
 	workers  []worker
-	requests []request // parts of requests; an undivided one is a single part
-	byID     []uint32  // by RequestID.Index: the slot of a part, or none
-	spare    []uint32  // slots of requests to use again
-	batches  []batch   // by the low 32 bits of BatchID
-	freed    []uint32  // batch slots to use again
+	profiles [][]*pool.Profile // by model and type; nil where no worker needed one yet
+	requests []request         // parts of requests; an undivided one is a single part
+	byID     []uint32          // by RequestID.Index: the slot of a part, or none
+	spare    []uint32          // slots of requests to use again
+	batches  []batch           // by the low 32 bits of BatchID
+	freed    []uint32          // batch slots to use again
 	timers   timers
+	tenants  tenants
 	turn     Turn
 	traits   Traits // of the policy
 	seq      uint64
@@ -48,8 +50,12 @@ type model struct {
 	demand   demand
 	byClass  []int32 // index into groups by class, −1 for none
 	groups   []group
+	old      []group         // before a regroup, while that lasts
 	profiles []*pool.Profile // by instance type, of the first groups
 	mix      pool.Mix        // how far rows run, on all of them
+	cut      int             // the bin of sizes of which the pool can serve but some, and none of those above; see prices.cut
+	rate     float64         // items per ns that its workers do in full batches, if they do nothing else; with cut
+	crowded  bool            // more waits than makes all workers batches that are worth while; the priced policy's
 	judged   float64         // quantile that feasibility is judged by, see judge
 	first    int32           // the group of the first worker's type
 	up       int             // workers that serve it and are up
@@ -78,6 +84,8 @@ type group struct {
 
 type worker struct {
 	pool.Worker
+	present bool     // it has joined, and is not gone
+	removed bool     // it is gone as soon as the driver has reported the ends of what it runs
 	running []uint32 // batch slots
 	free    bool     // up, breaker closed, a slot left
 	up      bool     // its state and its health let it work
@@ -106,6 +114,7 @@ type request struct {
 	whole    bool // its rows run together
 	alone    bool // its batch was refused: it is not merged again
 	attempts uint8
+	tenant   int32
 	model    pool.ModelID
 	size     int
 	entry    entry
@@ -146,71 +155,23 @@ func New(cfg Config) (*Core, error) {
 	if cfg.Hang == 0 {
 		cfg.Hang = 30 * time.Second
 	}
+	cfg.Types = append([]pool.InstanceType(nil), cfg.Types...) // more may come
 	c := &Core{cfg: cfg, traits: cfg.Policy.Traits(), wake: mono.Never}
 	c.turn.c = c
 	c.timers.where = c.timerMoved
-	for t := range cfg.Types {
-		c.classes = append(c.classes, class{typ: pool.TypeID(t), slow: 1, wide: 1})
+	c.tenants.set(cfg.Tenants)
+	for _, row := range cfg.Profiles {
+		c.profiles = append(c.profiles, append([]*pool.Profile(nil), row...))
 	}
 	for i, m := range cfg.Models {
 		m.setDefaults()
-		c.models = append(c.models, c.model(m, pool.ModelID(i)))
+		c.models = append(c.models, model{Model: m, id: pool.ModelID(i), cut: demandBins})
 	}
 	for i := range cfg.Workers {
-		w := cfg.Workers[i]
-		w.Serves = append([]pool.Serve(nil), w.Serves...)
-		c.workers = append(c.workers, worker{Worker: w, timer: -1, class: int32(w.Type), vital: &vital{health: Healthy}})
-		c.classes[w.Type].workers++
+		c.workers = append(c.workers, c.newWorker(cfg.Workers[i], -1))
 	}
-	for i := range c.workers {
-		c.refresh(pool.WorkerID(i))
-	}
-	c.recount()
+	c.regroup()
 	return c, nil
-}
-
-func (c *Core) model(m Model, id pool.ModelID) model {
-	mod := model{Model: m, id: id, groups: c.groupsOf(id), meets: make([]bool, len(c.cfg.Models))}
-	for range c.cfg.Types {
-		mod.byClass = append(mod.byClass, -1)
-	}
-	for i := range mod.groups {
-		mod.profiles = append(mod.profiles, mod.groups[i].profile)
-		mod.byClass[mod.groups[i].class] = int32(i)
-		if mod.groups[i].workers[0] < mod.groups[mod.first].workers[0] {
-			mod.first = int32(i)
-		}
-	}
-	return mod
-}
-
-func (c *Core) groupsOf(m pool.ModelID) []group {
-	var groups []group
-	for t := range c.cfg.Types {
-		g := group{class: int32(t), typ: pool.TypeID(t)}
-		for i := range c.cfg.Workers {
-			w := &c.cfg.Workers[i]
-			if w.Type != g.typ {
-				continue
-			}
-			for _, s := range w.Serves {
-				if s.Model == m {
-					g.workers = append(g.workers, pool.WorkerID(i))
-				}
-			}
-		}
-		if len(g.workers) == 0 {
-			continue
-		}
-		if int(m) < len(c.cfg.Profiles) && t < len(c.cfg.Profiles[m]) {
-			g.profile = c.cfg.Profiles[m][t]
-		}
-		if g.profile == nil {
-			g.profile, _ = pool.NewProfile(nil)
-		}
-		groups = append(groups, g)
-	}
-	return groups
 }
 
 // Step advances the core to ev.At, takes the event in, and appends what is to
@@ -235,6 +196,20 @@ func (c *Core) Step(ev Event, dst []Action) []Action {
 		c.setLimit(ev.Worker, ev.Model, ev.Size)
 	case WorkerHealth:
 		c.setHealth(ev.Worker, ev.Health)
+	case TypeAdd:
+		c.addType(ev.Change.Type)
+	case ModelSet:
+		c.setModel(ev.Model, ev.Change)
+	case WorkerJoin:
+		c.join(ev.Worker, ev.Change.Worker)
+	case WorkerLeave:
+		c.depart(ev.Worker, true)
+	case WorkerStay:
+		c.depart(ev.Worker, false)
+	case TenantsSet:
+		c.tenants.set(ev.Change.Tenants)
+	case WorkerGone:
+		c.remove(ev.Worker)
 	case Cancel:
 		c.cancel(ev.Request)
 	case Arrive:

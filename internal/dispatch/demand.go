@@ -52,6 +52,14 @@ func (d *demand) add(now mono.Time, n int) {
 	}
 }
 
+// total is what the bins have counted.
+func (d *demand) total() (n float64) {
+	for i := range d.bins {
+		n += d.bins[i].requests
+	}
+	return n
+}
+
 // binOf is the bin of n ≥ 1 items: four to the octave, one each up to four.
 func binOf(n int) int {
 	if n < 4 {

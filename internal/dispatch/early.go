@@ -15,6 +15,7 @@ func (p *priced) dropEarly(t *Turn) {
 	}
 	for i := range t.c.models {
 		m := &t.c.models[i]
+		m.crowded = false
 		enough := m.enough()
 		if enough == 0 || float64(enough) < crowd*m.demand.size*float64(m.up) || m.coming > 0 || !m.demand.overload() {
 			continue
@@ -23,6 +24,7 @@ func (p *priced) dropEarly(t *Turn) {
 			m.demand.noteShed()
 			t.reject(m.queue.at(0).slot)
 		}
+		m.crowded = m.queue.items > enough
 	}
 }
 
@@ -41,7 +43,7 @@ func (m *model) enough() (n int) {
 func (p *priced) hasty(t *Turn, m *model) bool {
 	first := m.queue.at(0)
 	r := &t.c.requests[first.slot]
-	if r.key == 0 || r.alone || r.next != first.slot || first.priority != m.queue.at(m.queue.len()-1).priority || t.c.lockedOut(m, r) {
+	if r.key == 0 || r.alone || r.next != first.slot || first.priority != m.queue.at(m.queue.len()-1).priority || t.c.lockedOut(m, r) || t.c.tenants.short(int(r.tenant)) {
 		return false
 	}
 	for i := range m.groups {

@@ -26,10 +26,17 @@ const (
 	Fail                              // Batch, Fault: it ended without answers
 	Exit                              // Batch, Member: that member has its answer early; the batch goes on, and keeps its worker, to its Finish or Fail
 	WorkerState                       // Worker, State
-	WorkerLimit                       // Worker, Model, Size: the most items it takes; 0 = it does not serve the model now
+	WorkerLimit                       // Worker, Model, Size: the most items it takes; 0 = it does not serve the model now. A model that it did not list is added
 	WorkerHealth                      // Worker, Health: how far it can be relied on
+	TypeAdd                           // Change.Type: another instance type, with the next ID
+	ModelSet                          // Model, Change.Model, and where the ID is the next one Change.Profiles: the model is as that says from now on
+	WorkerJoin                        // Worker, Change.Worker: it is there now; the ID is the next one, or that of a worker which is gone
+	WorkerLeave                       // Worker: it is to go, and gets no new work that another one which is up could do
+	WorkerStay                        // Worker: it is not to go after all
+	WorkerGone                        // Worker: it is not there any more; what it runs is tried elsewhere, and Fail or Finish of that is still owed
+	TenantsSet                        // Change.Tenants: the weights by which they share
 	Cancel                            // Request: its client is gone
-	Arrive                            // Request, Model, Size, Deadline, Priority, MergeKey, Whole
+	Arrive                            // Request, Model, Size, Deadline, Priority, MergeKey, Whole, Tenant
 	Tick                              // nothing but the passing of time
 )
 
@@ -61,7 +68,9 @@ type Event struct {
 	Whole    bool      // its rows may not run apart, nor does one with a MergeKey of 0
 	Member   int       // position in the Requests of the batch's Start
 	Stages   []Stage   // how far a batch's rows ran; empty where all ran to the end
+	Tenant   int       // whose it is: an index of Config.Tenants
 	Health   Health
+	Change   *Change
 }
 
 // Stage is a part of an execution that its rows may leave after.
@@ -94,6 +103,7 @@ const (
 	TooLarge                    // more items than any worker takes
 	Refused                     // the worker refused the request itself
 	Exhausted                   // every attempt failed
+	Share                       // its tenant has its share, and others wait
 )
 
 // Action is one decision. Requests belongs to the core and is valid until the
@@ -112,9 +122,9 @@ type Action struct {
 }
 
 var (
-	eventNames  = [...]string{"?", "finish", "fail", "exit", "worker-state", "worker-limit", "worker-health", "cancel", "arrive", "tick"}
+	eventNames  = [...]string{"?", "finish", "fail", "exit", "worker-state", "worker-limit", "worker-health", "type-add", "model-set", "worker-join", "worker-leave", "worker-stay", "worker-gone", "tenants-set", "cancel", "arrive", "tick"}
 	actionNames = [...]string{"?", "start", "answer", "reject", "give-up", "cancel-batch"}
-	reasonNames = [...]string{"none", "queue_full", "deadline", "no_worker", "too_large", "refused", "exhausted"}
+	reasonNames = [...]string{"none", "queue_full", "deadline", "no_worker", "too_large", "refused", "exhausted", "share"}
 	faultNames  = [...]string{"none", "worker", "request", "nobody"}
 )
 
@@ -154,10 +164,22 @@ func (e Event) String() string {
 		return fmt.Sprintf("%s w%d m%d %d", s, e.Worker, e.Model, e.Size)
 	case WorkerHealth:
 		return fmt.Sprintf("%s w%d %v", s, e.Worker, e.Health)
+	case TypeAdd:
+		return fmt.Sprintf("%s %v", s, e.Change)
+	case ModelSet:
+		return fmt.Sprintf("%s m%d %v", s, e.Model, e.Change)
+	case WorkerJoin:
+		return fmt.Sprintf("%s w%d %v", s, e.Worker, e.Change)
+	case WorkerLeave, WorkerStay, WorkerGone:
+		return fmt.Sprintf("%s w%d", s, e.Worker)
 	case Cancel:
 		return fmt.Sprintf("%s r%d", s, e.Request)
 	case Arrive:
-		return fmt.Sprintf("%s r%d m%d size=%d deadline=%v", s, e.Request, e.Model, e.Size, e.Deadline)
+		s = fmt.Sprintf("%s r%d m%d size=%d deadline=%v", s, e.Request, e.Model, e.Size, e.Deadline)
+		if e.Tenant != 0 {
+			s += fmt.Sprintf(" tenant=%d", e.Tenant)
+		}
+		return s
 	}
 	return s
 }

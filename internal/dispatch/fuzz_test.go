@@ -45,7 +45,7 @@ func walkConfig(t testing.TB, pol Policy) Config {
 			{Name: "c", QoS: 200 * time.Millisecond, NoSplit: true},
 		},
 		Types: make([]pool.InstanceType, 3), Policy: pol, Hang: 50 * time.Millisecond,
-		Profiles: profiles(t, 3, laws),
+		Profiles: profiles(t, 3, laws), Tenants: []float64{1, 2},
 	}
 	for i := range 5 {
 		w := pool.Worker{Name: fmt.Sprint(i), Type: pool.TypeID(i % 3), Concurrency: 1 + i/3, State: pool.Up,
@@ -96,13 +96,14 @@ type run struct {
 	members []RequestID
 	rows    []Rows
 	left    []bool // members whose answer came early
+	audited bool   // one of them was there to have it
 	stopped bool
 }
 
 // draw makes up what happens next.
 func (a *account) draw(next func(n int) int) Event {
 	ev := Event{At: a.now, Kind: Tick}
-	switch k := next(16); {
+	switch k := next(18); {
 	case k < 8:
 		return a.arrival(next)
 	case k < 12 && len(a.running) > 0:
@@ -122,14 +123,19 @@ func (a *account) draw(next func(n int) int) Event {
 	case k == 12 && len(a.order) > 0:
 		ev.Kind, ev.Request = Cancel, a.order[len(a.order)-1-next(min(len(a.order), 40))]
 	case k == 13:
-		ev = Event{At: a.now, Kind: WorkerState, Worker: pool.WorkerID(next(5)), State: pool.State(next(4))}
+		ev = Event{At: a.now, Kind: WorkerState, Worker: pool.WorkerID(next(len(a.c.workers))), State: pool.State(next(4))}
 		if next(2) == 0 {
 			ev = Event{At: a.now, Kind: WorkerHealth, Worker: ev.Worker, Health: Health{
 				Slowdown: 1 + float64(next(3))/2, Uncertainty: 1 + float64(next(3))/2, Ramp: float64(1+next(4)) / 4, Takes: next(3) > 0,
 			}}
 		}
 	case k == 14:
-		ev = Event{At: a.now, Kind: WorkerLimit, Worker: pool.WorkerID(next(5)), Model: pool.ModelID(2 * next(2)), Size: next(40)}
+		ev = Event{At: a.now, Kind: WorkerLimit, Worker: pool.WorkerID(next(len(a.c.workers))), Model: pool.ModelID(2 * next(2)), Size: next(40)}
+	case k == 16:
+		ev.Kind = []EventKind{WorkerLeave, WorkerStay, WorkerGone}[next(3)]
+		ev.Worker = pool.WorkerID(next(len(a.c.workers)))
+	case k == 17:
+		return a.change(next)
 	case k == 15 && a.c.NextDeadline() != mono.Never:
 		a.now = max(a.now, a.c.NextDeadline())
 		ev.At = a.now
@@ -137,12 +143,45 @@ func (a *account) draw(next func(n int) int) Event {
 	return ev
 }
 
+// change draws a worker that joins, most often, or a type or a model that is
+// added, or changed.
+func (a *account) change(next func(n int) int) Event {
+	ev := Event{At: a.now, Kind: WorkerJoin, Change: &Change{}}
+	types, models := len(a.c.cfg.Types), len(a.c.models)
+	switch k := next(8); {
+	case k == 0 && types < 6:
+		ev.Kind, ev.Change.Type = TypeAdd, pool.InstanceType{Name: "more"}
+		return ev
+	case k == 1:
+		ev.Kind, ev.Model = ModelSet, pool.ModelID(next(min(models+1, 5)))
+		ev.Change.Model = Model{Name: "m", QoS: time.Duration(1+next(100)) * time.Millisecond, MaxBatch: 2 + next(20), MaxQueue: 5 + next(20), NoSplit: ev.Model == 2}
+		return ev
+	}
+	ev.Worker = pool.WorkerID(len(a.c.workers))
+	for w := range ev.Worker {
+		if !a.c.Present(w) {
+			ev.Worker = w
+		}
+	}
+	if ev.Worker == 8 {
+		ev.Kind = Tick
+		return ev
+	}
+	ev.Change.Worker = pool.Worker{Name: "late", Type: pool.TypeID(next(types)), Concurrency: 1 + next(3), State: pool.State(next(4))}
+	for m := range models {
+		if next(3) > 0 {
+			ev.Change.Worker.Serves = append(ev.Change.Worker.Serves, pool.Serve{Model: pool.ModelID(m), MaxBatch: next(40)})
+		}
+	}
+	return ev
+}
+
 // arrival draws a request: one in four is large, one in four has time.
 func (a *account) arrival(next func(n int) int) Event {
 	ev := Event{
-		At: a.now, Kind: Arrive, Request: a.ids.New(), Model: pool.ModelID(next(3)), Size: 1 + next(12),
+		At: a.now, Kind: Arrive, Request: a.ids.New(), Model: pool.ModelID(next(len(a.c.models))), Size: 1 + next(12),
 		Deadline: a.now.Add(time.Duration(next(60)) * time.Millisecond),
-		Priority: next(4), MergeKey: uint64(next(3)), Whole: next(8) == 0,
+		Priority: next(4), MergeKey: uint64(next(3)), Whole: next(8) == 0, Tenant: next(3),
 	}
 	if next(4) == 0 {
 		ev.Size = 1 + next(400)
@@ -191,7 +230,7 @@ func (a *account) step(ev Event) {
 			if i < 0 || a.running[i].stopped {
 				a.t.Fatalf("%v: not running, or stopped twice", act)
 			}
-			if slices.Contains(a.running[i].left, true) && ev.Kind != WorkerState && a.c.workers[act.Worker].vital.failures == failures[act.Worker] {
+			if a.running[i].audited && ev.Kind != WorkerState && ev.Kind != WorkerGone && a.c.workers[act.Worker].vital.failures == failures[act.Worker] {
 				a.t.Fatalf("%v: %v does not hang, and answers that left it early are to be audited", ev, act)
 			}
 			a.running[i].stopped = true
@@ -250,6 +289,7 @@ func (a *account) exits(ev Event) {
 	a.answered(b, ev.Member)
 	if tr := a.live[b.members[ev.Member]]; tr != nil {
 		tr.flying--
+		b.audited = true
 	}
 }
 
@@ -296,10 +336,13 @@ func (a *account) starts(act Action) {
 		}
 	}
 	a.running = append(a.running, b)
+	if !a.c.Present(act.Worker) {
+		a.t.Fatalf("%v on a worker that is gone", act)
+	}
 	if most := a.c.Limit(act.Worker, act.Model); items > most {
 		a.t.Fatalf("%v: %d items on a worker that takes %d", act, items, most)
 	}
-	if most := a.c.cfg.Workers[act.Worker].Concurrency; busy > most {
+	if most := a.c.workers[act.Worker].Concurrency; busy > most {
 		a.t.Fatalf("%v: %d batches on a worker that runs %d", act, busy, most)
 	}
 }

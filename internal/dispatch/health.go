@@ -57,6 +57,7 @@ type vital struct {
 	took     time.Duration
 	finished uint64 // executions
 	failures uint64
+	leaving  bool // it is to go
 }
 
 // class is workers of one instance type that count as equally slow and
@@ -70,103 +71,23 @@ type class struct {
 // setHealth notes how far a worker can be relied on.
 func (c *Core) setHealth(id pool.WorkerID, h Health) {
 	w := &c.workers[id]
-	if h = h.held(); h == w.vital.health {
+	if h = h.held(); h == w.vital.health || !w.present || w.removed {
 		return
 	}
 	was := w.vital.health
 	w.vital.health = h
-	if h.Slowdown != was.Slowdown || h.Uncertainty != was.Uncertainty {
-		c.reclass(id, c.classOf(w.Type, h))
+	if h.Slowdown == was.Slowdown && h.Uncertainty == was.Uncertainty {
+		c.resettle()
+	} else {
 		for _, s := range w.running {
 			b := &c.batches[s]
 			b.ends = b.started.Add(time.Duration(float64(b.ends-b.started) * h.Slowdown / was.Slowdown))
 		}
+		c.regroup()
 	}
-	c.resettle()
 	if was.Takes && w.out {
 		c.hurry(w)
 	}
-}
-
-// classOf returns the class of a type's workers with such a health: one that is
-// there, one that nobody is in any more, or a new one.
-func (c *Core) classOf(t pool.TypeID, h Health) int32 {
-	spare := -1
-	for i := range c.classes {
-		k := &c.classes[i]
-		switch {
-		case k.typ != t:
-		case k.slow == h.Slowdown && k.wide == h.Uncertainty:
-			return int32(i)
-		case k.workers == 0 && i >= len(c.cfg.Types):
-			spare = i
-		}
-	}
-	if spare < 0 {
-		spare = len(c.classes)
-		c.classes = append(c.classes, class{typ: t})
-		for i := range c.models {
-			c.models[i].byClass = append(c.models[i].byClass, -1)
-		}
-	}
-	c.classes[spare].slow, c.classes[spare].wide = h.Slowdown, h.Uncertainty
-	for i := range c.models {
-		m := &c.models[i]
-		base := m.byClass[t]
-		if base < 0 {
-			continue
-		}
-		if m.byClass[spare] < 0 {
-			m.byClass[spare] = int32(len(m.groups))
-			m.groups = append(m.groups, group{class: int32(spare), typ: t})
-		}
-		g := &m.groups[m.byClass[spare]]
-		g.profile = m.groups[base].profile.Derated(h.Slowdown, h.Uncertainty, m.QoS)
-		g.tried, g.busy, g.batch = m.groups[base].tried, m.groups[base].busy, m.groups[base].batch
-	}
-	return int32(spare)
-}
-
-// reclass moves a worker to another class of its type.
-func (c *Core) reclass(id pool.WorkerID, to int32) {
-	w := &c.workers[id]
-	from := w.class
-	for _, s := range w.Serves {
-		m := &c.models[s.Model]
-		m.groups[m.byClass[from]].drop(id)
-		m.groups[m.byClass[to]].take(id)
-	}
-	for _, s := range w.running {
-		m := &c.models[c.batches[s].model]
-		m.groups[m.byClass[from]].flying--
-		m.groups[m.byClass[to]].flying++
-	}
-	c.classes[from].workers--
-	c.classes[to].workers++
-	w.class = to
-}
-
-func (g *group) drop(id pool.WorkerID) {
-	for i, x := range g.workers {
-		if x == id {
-			g.workers = append(g.workers[:i], g.workers[i+1:]...)
-			break
-		}
-	}
-	g.cursor = 0
-}
-
-// take keeps the workers in order: who comes first must not depend on who was
-// ill before.
-func (g *group) take(id pool.WorkerID) {
-	i := len(g.workers)
-	for i > 0 && g.workers[i-1] > id {
-		i--
-	}
-	g.workers = append(g.workers, 0)
-	copy(g.workers[i+1:], g.workers[i:])
-	g.workers[i] = id
-	g.cursor = 0
 }
 
 // resettle derives what follows from the workers' states and healths together:
@@ -179,7 +100,7 @@ func (c *Core) resettle() {
 	for i := range c.workers {
 		w := &c.workers[i]
 		h := &w.vital.health
-		w.out, w.paced, w.rested = !h.Takes, h.Takes && h.Ramp != 1, 0
+		w.out, w.paced, w.rested = !h.Takes || w.vital.leaving, h.Takes && h.Ramp != 1, 0
 	}
 	for i := range c.models {
 		c.keep(pool.ModelID(i), func(w *worker) bool { return !w.out && !w.paced }, func(w *worker) { w.paced = false })
@@ -212,7 +133,7 @@ func (c *Core) keep(m pool.ModelID, well func(*worker) bool, needed func(*worker
 // ill reports whether any worker's health is anything but good.
 func (c *Core) ill() bool {
 	for i := range c.workers {
-		if h := &c.workers[i].vital.health; !h.Takes || h.Ramp != 1 {
+		if v := c.workers[i].vital; v.leaving || !v.health.Takes || v.health.Ramp != 1 {
 			return true
 		}
 	}

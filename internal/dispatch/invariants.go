@@ -129,6 +129,9 @@ func (c *Core) checkQueue(m *model) {
 		g := &m.groups[i]
 		free := 0
 		for _, id := range g.workers {
+			if w := &c.workers[id]; !w.present || w.class != g.class || !w.lists(m.id) {
+				bug(4, "model %s counts worker %d, which is not one of the group's", m.Name, id)
+			}
 			if c.workers[id].free && c.workers[id].limit(m.id) > 0 {
 				free++
 			}

@@ -42,6 +42,9 @@ func (p *plan) add(slot uint32) bool {
 		if p.later(m, r, r.size, avoid) {
 			return true
 		}
+		if m.crowded {
+			return false
+		}
 		if best = p.even(m, r, avoid); best < 0 {
 			return false
 		}
@@ -123,8 +126,8 @@ func (p *plan) startable(m *model, g *group, r *request, avoid pool.WorkerID, un
 		return -1, 0
 	}
 	n := r.size
-	if !(l.free && l.first < 0) {
-		n = max(n, g.enough)
+	if !(l.free && l.first < 0) || m.crowded {
+		n = max(n, min(g.enough, g.maxItems))
 	}
 	if g.profile.Settled() && l.end.Add(g.profile.Bound(n, m.judged)) > r.deadline &&
 		!(l.free && l.first < 0 && p.t.c.trialDue(g) && p.t.c.lockedOut(m, r)) {
@@ -157,7 +160,7 @@ func (p *plan) earliest(m *model, g *group, items int, avoid pool.WorkerID) int3
 // would eat up the time that full batches need, and with it the capacity that
 // could work it off.
 func (p *plan) atLeast(g *group, draft int32, n int) int {
-	if p.starts(draft) {
+	if p.starts(draft) && !p.t.c.models[p.drafts[draft].model].crowded {
 		return n
 	}
 	return max(n, min(g.enough, p.drafts[draft].most))

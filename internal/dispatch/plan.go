@@ -207,6 +207,23 @@ func (p *plan) starting() (items int, hungry bool) {
 	return items, hungry
 }
 
+// idle reports whether a worker stays free beside a crowd, of which none that was planned
+// leaves it the time for a batch that is worth while: who came later may.
+func (p *plan) idle() bool {
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		if !l.free || l.first >= 0 {
+			continue
+		}
+		for _, s := range p.t.c.workers[l.worker].Serves {
+			if p.t.c.models[s.Model].crowded && s.MaxBatch > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // holds reports whether the draft has rows of the record.
 func (d *draft) holds(slot uint32) bool {
 	for _, m := range d.members {

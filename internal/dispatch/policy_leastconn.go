@@ -136,6 +136,9 @@ func (p *leastConn) weigh(m *model) {
 	for i := range p.workers {
 		p.workers[i].weight = 0
 	}
+	if len(m.groups) == 0 {
+		return
+	}
 	fastest := m.groups[0].profile.Mean(m.MaxBatch)
 	for i := range m.groups {
 		fastest = min(fastest, m.groups[i].profile.Mean(m.MaxBatch))

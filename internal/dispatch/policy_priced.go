@@ -94,7 +94,8 @@ func (p *priced) Dispatch(t *Turn) {
 	for n := ahead + t.c.free; ; n *= 2 {
 		p.make(t, n)
 		items, hungry := p.plan.starting()
-		if !hungry || items == started || len(p.order) < n || n >= mostPlanned {
+		idle := p.plan.idle()
+		if !(hungry || idle) || items == started && !idle || len(p.order) < n || n >= mostPlanned {
 			break
 		}
 		started = items
@@ -166,7 +167,7 @@ func (p *priced) value(t *Turn, slot uint32) float64 {
 			r.worth = p.plan.pieces(m, r)
 		}
 	}
-	return r.worth + lowPriority*float64(r.entry.priority)
+	return r.worth + lowPriority*float64(r.entry.priority) + overShare*t.c.tenants.claim(int(r.tenant))
 }
 
 // lowPriority is a level of priority in the unit of costs: more than any.

@@ -29,7 +29,7 @@ func (p *sizeThreshold) Dispatch(t *Turn) {
 		p.splits = append(p.splits, split{})
 	}
 	for i := range t.c.models {
-		if m := &t.c.models[i]; m.queue.len() > 0 {
+		if m := &t.c.models[i]; m.queue.len() > 0 && len(m.groups) > 0 {
 			p.split(t, m)
 		}
 	}

@@ -17,6 +17,7 @@ type prices struct {
 	hint    []float64
 	y       []float64 // by class; the dearest has 1
 	fast    []float64 // what they would be by speed alone
+	rows    []row
 	epoch   uint64
 	next    uint64 // arrivals after which they are computed again
 }
@@ -53,7 +54,7 @@ func (p *prices) refresh(c *Core, o *PricedOptions) {
 			p.problem.Capacity[w.class] += w.slots()
 		}
 	}
-	p.problem.Share, p.problem.Cost = p.problem.Share[:0], p.problem.Cost[:0]
+	p.problem.Share, p.problem.Cost, p.rows = p.problem.Share[:0], p.problem.Cost[:0], p.rows[:0]
 	for i := range c.models {
 		m := &c.models[i]
 		m.supposeSlowest()
@@ -66,11 +67,14 @@ func (p *prices) refresh(c *Core, o *PricedOptions) {
 		}
 		for b := range m.demand.bins {
 			if bin := &m.demand.bins[b]; bin.requests > 0 && m.demand.gap > 0 {
-				p.class(m, bin.mean(), bin.requests/m.demand.gap, !o.NoMerge, c.Splits(m.id))
+				if p.class(m, bin.mean(), bin.requests/m.demand.gap, !o.NoMerge, c.Splits(m.id)) {
+					p.rows = append(p.rows, row{model: m.id, bin: b})
+				}
 			}
 		}
 	}
 	p.solve(types, o.NoPrices)
+	p.cut(c, types)
 }
 
 // worthwhile is the least batch in which an item costs hardly more than in the
@@ -94,7 +98,7 @@ func (g *group) worthwhile(m *model) int {
 }
 
 // class adds the requests of one size, unless no type serves them.
-func (p *prices) class(m *model, n int, share float64, merging, parts bool) {
+func (p *prices) class(m *model, n int, share float64, merging, parts bool) bool {
 	from := len(p.problem.Cost)
 	served := false
 	for t := range p.problem.Capacity {
@@ -107,9 +111,10 @@ func (p *prices) class(m *model, n int, share float64, merging, parts bool) {
 	}
 	if !served {
 		p.problem.Cost = p.problem.Cost[:from]
-		return
+		return false
 	}
 	p.problem.Share = append(p.problem.Share, share)
+	return true
 }
 
 // cost is the time, in ns, that a request of n items takes from a worker of

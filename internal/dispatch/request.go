@@ -31,13 +31,17 @@ func (c *Core) arrive(ev Event) {
 	if c.traits.Order == ByArrival {
 		due = c.now
 	}
+	if c.tenants.short(ev.Tenant) { // who has less than its share goes first
+		due -= mono.Time(m.QoS)
+	}
 	*r = request{
 		id: ev.Request, next: slot, model: ev.Model, size: ev.Size, arrived: c.now, deadline: ev.Deadline,
-		key: ev.MergeKey, whole: ev.Whole, failedOn: -1, timer: -1,
+		key: ev.MergeKey, whole: ev.Whole, tenant: int32(ev.Tenant), failedOn: -1, timer: -1,
 		entry: entry{due: due, seq: c.seq, priority: int32(ev.Priority), slot: slot},
 	}
 	m.demand.add(c.now, ev.Size)
 	m.noteBusy()
+	c.asks(m, r)
 	if m.demand.seen%judgeEvery == 0 && m.judged == m.Quantile { // the usual size may have changed
 		c.judge(m)
 	}

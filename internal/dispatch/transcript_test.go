@@ -28,6 +28,8 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts anew; read the 
 //	DUR exit bN MEMBER
 //	DUR cancel rN · DUR state WORKER STATE · DUR limit WORKER MODEL N · DUR tick
 //	DUR health WORKER [slow=X] [wide=X] [ramp=X] [out=yes]
+//	DUR join worker NAME TYPE … · DUR set model NAME … · DUR add type NAME
+//	DUR leave|stay|gone WORKER
 //	next                                prints NextDeadline and the counts
 //
 // Of a request that runs in parts a start prints the rows, as rN[from:to].
@@ -135,23 +137,11 @@ func (p *player) do(t *testing.T, line string) []string {
 		return nil
 	case "model":
 		p.models[plain[1]] = pool.ModelID(len(p.cfg.Models))
-		p.cfg.Models = append(p.cfg.Models, Model{
-			Name: plain[1], QoS: dur(opt["qos"]), MaxBatch: num("batch", 0), MaxQueue: num("queue", 0), MaxAttempts: num("attempts", 0),
-			NoSplit: opt["split"] == "no",
-		})
+		p.cfg.Models = append(p.cfg.Models, asModel(plain, opt, num, dur))
 		return nil
 	case "worker":
-		w := pool.Worker{Name: plain[1], Type: p.types[plain[2]], Concurrency: num("concurrency", 1), State: pool.Up}
-		if s := opt["state"]; s != "" {
-			w.State = state(s)
-		}
-		for i, m := range p.cfg.Models {
-			if only := opt["models"]; only == "" || strings.Contains(","+only+",", ","+m.Name+",") {
-				w.Serves = append(w.Serves, pool.Serve{Model: pool.ModelID(i), MaxBatch: num("max", 64)})
-			}
-		}
-		p.workers[w.Name] = pool.WorkerID(len(p.cfg.Workers))
-		p.cfg.Workers = append(p.cfg.Workers, w)
+		p.workers[plain[1]] = pool.WorkerID(len(p.cfg.Workers))
+		p.cfg.Workers = append(p.cfg.Workers, p.asWorker(plain, opt, num))
 		return nil
 	case "policy":
 		pol, err := NewPolicy(words[1], 1)
@@ -212,6 +202,31 @@ func (p *player) do(t *testing.T, line string) []string {
 		ev.Health = Health{Slowdown: factor("slow"), Uncertainty: factor("wide"), Ramp: factor("ramp"), Takes: opt["out"] != "yes"}
 	case "tick":
 		ev.Kind = Tick
+	case "join":
+		w := p.asWorker(plain[2:], opt, num)
+		ev.Kind, ev.Change = WorkerJoin, &Change{Worker: w}
+		for p.core.Present(ev.Worker) {
+			ev.Worker++
+		}
+		for int(ev.Worker) >= len(p.cfg.Workers) {
+			p.cfg.Workers = append(p.cfg.Workers, pool.Worker{})
+		}
+		p.workers[w.Name], p.cfg.Workers[ev.Worker] = ev.Worker, w
+	case "set":
+		m := asModel(plain[2:], opt, num, dur)
+		id, known := p.models[m.Name]
+		if !known {
+			id = pool.ModelID(len(p.cfg.Models))
+			p.models[m.Name], p.cfg.Models = id, append(p.cfg.Models, m)
+		}
+		ev.Kind, ev.Model, ev.Change = ModelSet, id, &Change{Model: m}
+	case "add":
+		p.types[plain[3]] = pool.TypeID(len(p.cfg.Types))
+		p.cfg.Types = append(p.cfg.Types, pool.InstanceType{Name: plain[3]})
+		ev.Kind, ev.Change = TypeAdd, &Change{Type: pool.InstanceType{Name: plain[3]}}
+	case "leave", "stay", "gone":
+		ev.Kind = map[string]EventKind{"leave": WorkerLeave, "stay": WorkerStay, "gone": WorkerGone}[plain[1]]
+		ev.Worker = p.workers[plain[2]]
 	default:
 		t.Fatalf("unknown command: %s", line)
 	}
@@ -220,7 +235,32 @@ func (p *player) do(t *testing.T, line string) []string {
 		lines = append(lines, p.show(a))
 	}
 	p.core.check()
+	if ev.Kind == WorkerGone || ev.Kind == WorkerLeave {
+		lines = append(lines, fmt.Sprintf("present=%v vacant=%v", p.core.Present(ev.Worker), p.core.Vacant(ev.Worker)))
+	}
 	return lines
+}
+
+// asModel reads what stands behind "model".
+func asModel(plain []string, opt map[string]string, num func(string, int) int, dur func(string) time.Duration) Model {
+	return Model{
+		Name: plain[1], QoS: dur(opt["qos"]), MaxBatch: num("batch", 0), MaxQueue: num("queue", 0), MaxAttempts: num("attempts", 0),
+		NoSplit: opt["split"] == "no",
+	}
+}
+
+// asWorker reads what stands behind "worker".
+func (p *player) asWorker(plain []string, opt map[string]string, num func(string, int) int) pool.Worker {
+	w := pool.Worker{Name: plain[1], Type: p.types[plain[2]], Concurrency: num("concurrency", 1), State: pool.Up}
+	if s := opt["state"]; s != "" {
+		w.State = state(s)
+	}
+	for i, m := range p.cfg.Models {
+		if only := opt["models"]; only == "" || strings.Contains(","+only+",", ","+m.Name+",") {
+			w.Serves = append(w.Serves, pool.Serve{Model: pool.ModelID(i), MaxBatch: num("max", 64)})
+		}
+	}
+	return w
 }
 
 func (p *player) show(a Action) string {

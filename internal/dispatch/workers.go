@@ -83,7 +83,7 @@ func (c *Core) recount() {
 // its batches at once: their members are tried elsewhere.
 func (c *Core) setState(id pool.WorkerID, s pool.State) {
 	w := &c.workers[id]
-	if w.State == s {
+	if w.State == s || !w.present || w.removed && s != pool.Down {
 		return
 	}
 	w.State = s
@@ -103,6 +103,14 @@ func (c *Core) setState(id pool.WorkerID, s pool.State) {
 // serve the model now.
 func (c *Core) setLimit(id pool.WorkerID, m pool.ModelID, limit int) {
 	w := &c.workers[id]
+	if !w.present || w.removed {
+		return
+	}
+	if !w.lists(m) {
+		w.Serves = append(w.Serves, pool.Serve{Model: m, MaxBatch: limit})
+		c.regroup()
+		return
+	}
 	for i := range w.Serves {
 		if w.Serves[i].Model == m {
 			w.Serves[i].MaxBatch = limit

@@ -22,6 +22,7 @@ type Request struct {
 	Priority int           // OIP: 0 default, 1 highest, larger is lower
 	MergeKey uint64        // requests merge only where this is equal; 0 = alone
 	Whole    bool          // its rows may not run apart
+	Tenant   int           // whose it is: an index of dispatch.Config.Tenants
 
 	// Early exit: the most that the request allows (what the model is configured
 	// to do holds as well), the largest probability of disagreement that it takes
@@ -60,6 +61,7 @@ const (
 	TooLarge                    // larger than any worker's maximum batch
 	Failed                      // workers failed and no attempt is left
 	Stopping                    // the router is shutting down
+	Share                       // its tenant has its share, and others wait
 )
 
 // Refusal is the error of Do when no worker's answer is to be had.
@@ -70,10 +72,10 @@ type Refusal struct {
 }
 
 // Reasons lists every reason, for metrics that pre-declare their labels.
-func Reasons() []Reason { return []Reason{QueueFull, Deadline, NoWorker, TooLarge, Failed, Stopping} }
+func Reasons() []Reason { return []Reason{QueueFull, Deadline, NoWorker, TooLarge, Failed, Stopping, Share} }
 
 // String is the metric label: queue_full, deadline, no_worker, too_large,
-// failed, stopping.
+// failed, stopping, share.
 func (r Reason) String() string {
 	switch r {
 	case QueueFull:
@@ -86,6 +88,8 @@ func (r Reason) String() string {
 		return "too_large"
 	case Failed:
 		return "failed"
+	case Share:
+		return "share"
 	}
 	return "stopping"
 }

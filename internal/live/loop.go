@@ -191,7 +191,7 @@ func (l *Loop) enter(r *Request, w Waiter, wakes *wakeList) (*ticket, dispatch.R
 	t.arrived = l.now()
 	l.stepLocked(dispatch.Event{
 		At: t.arrived, Kind: dispatch.Arrive, Request: t.id, Model: r.Model, Size: r.Size,
-		Deadline: l.deadlineLocked(t.arrived, r), Priority: r.Priority, MergeKey: r.MergeKey,
+		Deadline: l.deadlineLocked(t.arrived, r), Priority: r.Priority, MergeKey: r.MergeKey, Tenant: r.Tenant,
 		Whole: r.Whole || r.Ramps != 0, // a ramp is shown whole
 	}, wakes)
 	return t, id
@@ -311,6 +311,8 @@ func (l *Loop) refuseLocked(a *dispatch.Action, wakes *wakeList) {
 	switch a.Reason {
 	case dispatch.QueueFull:
 		err = &Refusal{Reason: QueueFull, RetryAfter: l.mu.core.Drain(a.Model)}
+	case dispatch.Share:
+		err = &Refusal{Reason: Share, RetryAfter: l.mu.core.Drain(a.Model)}
 	case dispatch.Deadline:
 		r := &Refusal{Reason: Deadline, Cause: t.cause}
 		// Where even an idle pool would be too late, waiting is no use.

@@ -101,6 +101,11 @@ func (s *Server) refusal(x *exchange, r *live.Refusal) failure {
 			text = fmt.Sprintf("model '%s' cannot take the request: its queue is at the limit of %d requests", m.Name, m.MaxQueue)
 		}
 		return failure{fasthttp.StatusTooManyRequests, text, true, max(after, time.Second)}
+	case live.Share:
+		return failure{
+			fasthttp.StatusTooManyRequests,
+			fmt.Sprintf("model '%s' cannot take the request: its tenant has its share of the workers, and others wait", m.Name), true, max(after, time.Second),
+		}
 	case live.Deadline:
 		limit, whose := x.call.Timeout, "the request's deadline"
 		if limit == 0 {

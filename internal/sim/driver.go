@@ -137,7 +137,7 @@ func (d *driver) arrive() {
 	}
 	d.step(dispatch.Event{
 		At: a.At, Kind: dispatch.Arrive, Request: id, Model: a.Model, Size: a.Size,
-		Deadline: a.At.Add(timeout), Priority: a.Priority, MergeKey: a.MergeKey,
+		Deadline: a.At.Add(timeout), Priority: a.Priority, MergeKey: a.MergeKey, Tenant: a.Tenant,
 	})
 }
 

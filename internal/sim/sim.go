@@ -20,6 +20,7 @@ type Arrival struct {
 	Timeout  time.Duration // from At to the deadline; 0 = the model's QoS target
 	Priority int
 	MergeKey uint64
+	Tenant   int // an index of Core.Tenants
 }
 
 // Execution is one batch that starts.
