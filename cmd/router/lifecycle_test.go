@@ -64,6 +64,8 @@ func TestUpgrades(t *testing.T) {
 	if got := r.metric("motley_state_save_failures_total"); got != "0" {
 		t.Errorf("state was not saved %s times", got)
 	}
+	r.signal(r.last(), unix.SIGTERM)
+	r.wait(r.last())
 	list, err := os.ReadDir(r.dir)
 	if err != nil {
 		t.Fatal(err)

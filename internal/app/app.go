@@ -43,6 +43,8 @@ type App struct {
 type Options struct {
 	Log     *slog.Logger // nil: slog.Default()
 	Version string
+	// Kept is router.Config.Kept.
+	Kept func(net.Listener) bool
 	// Ready is called once requests are served; nil: nobody wants to know.
 	Ready func() error
 	// Trace is handed to the loop; see live.Config.
@@ -97,7 +99,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	}
 	serve := router.Config{
 		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Version: opt.Version,
-		Loops: a.loops,
+		Loops: a.loops, Kept: opt.Kept,
 	}
 	limit(&serve, &cfg.Limits)
 	a.server, err = router.New(serve)

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -119,6 +120,9 @@ type Config struct {
 	MaxUploads int
 	MaxRatio   int // of a body's size over its compressed size, from 8 MiB on; default 200
 	Limits     oip.Limits
+	// Kept reports whether another process keeps a listener's socket when this one ends, so
+	// that its queue is none of the server's business; nil: none does.
+	Kept func(net.Listener) bool
 	// Loops answer inference requests without a goroutine for each connection; none:
 	// the HTTP library answers everything.
 	Loops []*reactor.Loop

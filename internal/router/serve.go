@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -74,6 +75,9 @@ type limitListener struct {
 func (l *limitListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
+		if err != nil && l.server.end.shut.Load() {
+			err = io.EOF // as the HTTP library wants it
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -22,7 +22,7 @@ type end struct {
 
 	sync.Mutex
 	listeners []net.Listener
-	shut      bool                // they are closed
+	shut      atomic.Bool         // they are closed; set under the lock
 	direct    map[*clientConn]int // connections that are not on reactors; sweeps in which they were idle
 }
 
@@ -78,7 +78,7 @@ var errEnding = &http1.Fault{Status: http.StatusServiceUnavailable, Text: "the r
 func (s *Server) opens(ln net.Listener) bool {
 	s.end.Lock()
 	defer s.end.Unlock()
-	if s.end.shut {
+	if s.end.shut.Load() {
 		return false
 	}
 	s.end.serving.Add(1)
@@ -157,9 +157,10 @@ func (s *Server) Finish(ctx context.Context) error {
 func (s *Server) closeListeners(empty bool) {
 	s.end.Lock()
 	defer s.end.Unlock()
-	s.end.shut = true
+	s.end.shut.Store(true)
 	for _, ln := range s.end.listeners {
-		if tcp, ok := ln.(*net.TCPListener); ok && empty {
+		tcp, ok := ln.(*net.TCPListener)
+		if ok && empty && (s.cfg.Kept == nil || !s.cfg.Kept(ln)) {
 			emptyQueue(tcp)
 		}
 		_ = ln.Close() // it may be closed already
