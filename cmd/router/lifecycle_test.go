@@ -4,6 +4,8 @@ package main
 
 import (
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -56,9 +58,14 @@ func TestUpgrades(t *testing.T) {
 		t.Errorf("%d processes have served, want %d", n, rounds+1)
 	}
 	r.until("no descriptor is left behind", func() bool { return r.descriptors(r.last()) <= before })
+	if n := strings.Count(string(r.log()), `"profile learned by earlier runs" model=m `); n != rounds {
+		t.Errorf("%d of %d successors know what was learned", n, rounds)
+	}
 	if got := r.metric("motley_state_save_failures_total"); got != "0" {
 		t.Errorf("state was not saved %s times", got)
 	}
+	r.signal(r.last(), unix.SIGTERM)
+	r.wait(r.last())
 	list, err := os.ReadDir(r.dir)
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +118,31 @@ func TestUpgradesThatFail(t *testing.T) {
 	}
 }
 
+// TestTermCallsUpgradeOff: a router that is told to stop while its successor starts does, and
+// takes the successor with it.
+func TestTermCallsUpgradeOff(t *testing.T) {
+	r := startRouters(t, "2s")
+	r.put("hangs", "#!/bin/sh\necho $$ >pid\nexec sleep 1000\n")
+	r.install(filepath.Join(r.dir, "hangs"))
+	r.signal(r.last(), unix.SIGUSR2)
+	var successor int
+	r.until("the successor runs", func() bool {
+		b, err := os.ReadFile(filepath.Join(r.dir, "pid"))
+		if err == nil {
+			successor, _ = strconv.Atoi(strings.TrimSpace(string(b))) // 0 until it is written
+		}
+		return successor > 0
+	})
+	r.signal(r.last(), unix.SIGTERM)
+	if status := r.wait(r.last()); status.ExitStatus() != 0 {
+		t.Errorf("ended with %v", status)
+	}
+	r.says("called off: terminated", 1)
+	if r.alive(successor) {
+		t.Error("the successor is still there")
+	}
+}
+
 // TestTwoSignals: a second signal does not wait for what is under way.
 func TestTwoSignals(t *testing.T) {
 	r := startRouters(t, "1h")
@@ -127,11 +159,13 @@ func TestTwoSignals(t *testing.T) {
 	}
 }
 
-// TestDrainTimeout: when time is up, a request that is not whole is answered, and the
-// router ends well.
+// TestDrainTimeout: when time is up, requests that wait, run or are not whole are answered,
+// and the router ends well.
 func TestDrainTimeout(t *testing.T) {
 	r := startRouters(t, "500ms")
+	slow := strings.Replace(kind{}.request("a"), "/m/", "/slow/", 1)
 	conns := []string{
+		slow, slow, // one with the worker, one that waits
 		"POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{",
 		"POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n{",
 		"POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
@@ -148,7 +182,7 @@ func TestDrainTimeout(t *testing.T) {
 	r.signal(r.last(), unix.SIGTERM)
 	for range conns {
 		if err := <-answers; err == nil || !strings.Contains(err.Error(), `status 503: {"error":"the router is shutting down"}`) {
-			t.Errorf("half a request is answered with %v", err)
+			t.Errorf("a request is answered with %v", err)
 		}
 	}
 	if status := r.wait(r.last()); status.ExitStatus() != 0 {

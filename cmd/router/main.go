@@ -191,7 +191,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	log := logger(cfg.Log, stderr)
 	slog.SetDefault(log)
-	a, err := app.New(cfg, app.Options{Log: log, Version: version(), Admin: forAdmin, Ready: sockets.Ready})
+	a, err := app.New(cfg, app.Options{Log: log, Version: version(), Admin: forAdmin, Ready: sockets.Ready, Kept: sockets.Kept})
 	if err != nil {
 		return errors.Join(err, ln.Close(), closeAdmin(forAdmin))
 	}

@@ -48,13 +48,14 @@ const emulated = `
 listen: 127.0.0.1:0
 admin: {listen: "127.0.0.1:0"}
 policy: least-load
-models: [{name: m, qos: {target: 10s}}]
+models: [{name: m, qos: {target: 10s}}, {name: slow, qos: {target: 100s}}]
 instance_types: [{name: fast}]
 profiles: [measured.csv]
 learned: {file: learned, interval: 100ms}
 limits: {drain_timeout: DRAIN, linger: 300ms, upgrade_timeout: 3s}
 workers:
-  - {name: w, type: fast, count: 2, concurrency: 8, emulated: {profile_model: true-m}}
+  - {name: w, type: fast, count: 2, concurrency: 8, models: [m], emulated: {profile_model: true-m}}
+  - {name: s, type: fast, models: [slow], emulated: {profile_model: true-slow}}
 `
 
 // startRouters starts a router with a drain timeout.
@@ -62,7 +63,7 @@ func startRouters(t *testing.T, drain string) *routers {
 	t.Helper()
 	r := &routers{t: t, dir: t.TempDir(), ended: map[int]unix.WaitStatus{}}
 	r.program = filepath.Join(r.dir, "router")
-	r.put("measured.csv", "model,instance_type,batch,mean_ms,p99_ms\ntrue-m,fast,1,2,2\ntrue-m,fast,64,2,2\n")
+	r.put("measured.csv", "model,instance_type,batch,mean_ms,p99_ms\ntrue-m,fast,1,2,2\ntrue-m,fast,64,2,2\ntrue-slow,fast,1,60000,60000\n")
 	r.put("router.yaml", strings.Replace(emulated, "DRAIN", drain, 1))
 	self, err := os.Executable()
 	if err != nil {

@@ -37,10 +37,12 @@ func upgradeSignals() chan os.Signal {
 }
 
 // upgradable is ctx for Serve: a signal to upgrade starts a successor, and once that serves, it ends with
-// app.ErrHandedOver. stop ends the wait for signals.
+// app.ErrHandedOver. stop ends the wait for signals, and a successor that does not serve yet.
 func upgradable(ctx context.Context, came chan os.Signal, a *app.App, s *handover.Sockets, next handover.Successor) (serving context.Context, stop func()) {
 	serving, end := context.WithCancelCause(ctx)
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		for {
 			select {
 			case <-serving.Done():
@@ -60,5 +62,6 @@ func upgradable(ctx context.Context, came chan os.Signal, a *app.App, s *handove
 	return serving, func() {
 		end(context.Canceled)
 		signal.Stop(came)
+		<-done
 	}
 }

@@ -47,6 +47,8 @@ type App struct {
 type Options struct {
 	Log     *slog.Logger // nil: slog.Default()
 	Version string
+	// Kept is router.Config.Kept.
+	Kept func(net.Listener) bool
 	// Ready is called once requests are served; nil: nobody wants to know.
 	Ready func() error
 	Admin net.Listener // where operators are answered: metrics, /debug, /admin; nil: nowhere. Closed with the App
@@ -113,7 +115,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	}
 	serve := router.Config{
 		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Version: opt.Version,
-		Loops: a.loops, Linger: cfg.Limits.Linger, Access: who,
+		Loops: a.loops, Kept: opt.Kept, Access: who,
 	}
 	limit(&serve, &cfg.Limits)
 	a.server, err = router.New(serve)

@@ -244,15 +244,23 @@ func TestMemoryOfAnEarlierVersion(t *testing.T) {
 func TestKeeperThatCannotSave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
+		var mu sync.Mutex // over what follows
 		var fault error
 		saves := 0
-		k := keep(time.Second, slog.New(slog.NewTextHandler(&log, nil)), func() error { saves++; return fault })
+		k := keep(time.Second, slog.New(slog.NewTextHandler(&log, nil)), func() error {
+			mu.Lock()
+			defer mu.Unlock()
+			saves++
+			return fault
+		})
 		r := prometheus.NewRegistry()
 		k.register(r)
 		step := func(err error, seconds int, lines, failures int, saved float64) {
 			t.Helper()
 			log.Reset()
+			mu.Lock()
 			fault = err
+			mu.Unlock()
 			time.Sleep(time.Duration(seconds) * time.Second)
 			synctest.Wait()
 			all, err := r.Gather()

@@ -91,10 +91,10 @@ func (l *Limits) check(f *faults) {
 	duration(f, "limits.read_timeout", l.ReadTimeout, time.Millisecond)
 	duration(f, "limits.idle_timeout", l.IdleTimeout, time.Millisecond)
 	duration(f, "limits.drain_timeout", l.DrainTimeout, 0)
-	l.checkFine(f)
 	duration(f, "limits.shutdown_delay", l.ShutdownDelay, 0)
 	duration(f, "limits.linger", l.Linger, 0)
 	duration(f, "limits.upgrade_timeout", l.UpgradeTimeout, time.Second)
+	l.checkFine(f)
 }
 
 func (b *Breaker) check(f *faults) {

@@ -33,6 +33,7 @@ type told struct {
 	Environment []string
 	Files       []string // what the descriptors beyond the standard ones are
 	Addresses   map[string]string
+	Kept        []string // the names of those that systemd keeps
 }
 
 func TestMain(m *testing.M) {
@@ -57,7 +58,9 @@ func child(what string) {
 			if ln, err = s.Listen(name, address); err != nil {
 				break
 			}
-			t.Addresses[name] = ln.Addr().String()
+			if t.Addresses[name] = ln.Addr().String(); s.Kept(ln) {
+				t.Kept = append(t.Kept, name)
+			}
 		}
 	}
 	if err == nil && os.Getpid() == 1 {
@@ -171,6 +174,9 @@ func TestUpgrade(t *testing.T) {
 func TestQueueIsHandedOver(t *testing.T) {
 	s := &Sockets{}
 	ln := listen(t, s, "public")
+	if s.Kept(ln) {
+		t.Error("systemd has no part in it")
+	}
 	client, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +191,7 @@ func TestQueueIsHandedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	heir := &Sockets{}
-	if err := heir.take(int(f.Fd()), listener{socket: socket{"public", "x"}}); err != nil {
+	if err := heir.take(int(f.Fd()), listener{socket: socket{Name: "public", Address: "x"}}); err != nil {
 		t.Fatal(err)
 	}
 	ln, err = heir.Listen("public", "x")
@@ -279,7 +285,7 @@ func TestSocketActivation(t *testing.T) {
 		{"", one, two},
 	} {
 		got := activated(t, "public=:1 admin=:2", c.names, files...) // the addresses do not count
-		if got.Error != "" || got.Addresses["public"] != c.public.Addr().String() || got.Addresses["admin"] != c.admin.Addr().String() {
+		if got.Error != "" || got.Addresses["public"] != c.public.Addr().String() || got.Addresses["admin"] != c.admin.Addr().String() || len(got.Kept) != 2 {
 			t.Errorf("names %q: %+v", c.names, got)
 		}
 	}

@@ -34,6 +34,8 @@ type legacy struct {
 type socket struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
+	// Systems: systemd has opened it, by an address of its own, and keeps it.
+	Systems bool `json:"systems,omitempty"`
 }
 
 // Sockets are a process's listening sockets, by name.
@@ -47,7 +49,6 @@ type Sockets struct {
 type listener struct {
 	socket
 	*net.TCPListener
-	any bool // whatever address is asked for: systemd's unit has chosen it
 }
 
 // Inherit takes what this process was given, and removes all trace of it from the
@@ -100,7 +101,7 @@ func (s *Sockets) activated(fds, names string) error {
 	}
 	all := strings.Split(names, ":")
 	for i := range n {
-		l := listener{any: true}
+		l := listener{socket: socket{Systems: true}}
 		if i < len(all) {
 			l.Name = all[i]
 		}
@@ -133,9 +134,9 @@ func (s *Sockets) take(fd int, l listener) error {
 func (s *Sockets) Listen(name, address string) (net.Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := listener{socket: socket{name, address}}
+	l := listener{socket: socket{Name: name, Address: address}}
 	if i := s.find(l.socket); i >= 0 {
-		l.TCPListener, l.any = s.given[i].TCPListener, s.given[i].any
+		l.TCPListener, l.Systems = s.given[i].TCPListener, s.given[i].Systems
 		s.given = append(s.given[:i], s.given[i+1:]...)
 	} else {
 		ln, err := net.Listen("tcp", address)
@@ -153,9 +154,9 @@ func (s *Sockets) find(want socket) int {
 	unnamed := -1
 	for i, g := range s.given {
 		switch {
-		case g.Name == want.Name && (g.any || g.Address == want.Address):
+		case g.Name == want.Name && (g.Systems || g.Address == want.Address):
 			return i
-		case g.any && g.Name != "public" && g.Name != "admin" && unnamed < 0:
+		case g.Systems && g.Name != "public" && g.Name != "admin" && unnamed < 0:
 			unnamed = i
 		}
 	}
@@ -178,6 +179,19 @@ func (s *Sockets) Ready() error {
 		return fmt.Errorf("cannot tell that requests are served: %w", err)
 	}
 	return nil
+}
+
+// Kept reports whether systemd has opened a listener's socket, and keeps it when this process
+// ends.
+func (s *Sockets) Kept(ln net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.open {
+		if o.TCPListener == ln {
+			return o.Systems
+		}
+	}
+	return false
 }
 
 // readyWord is what a successor sends once it serves.

@@ -83,6 +83,10 @@ func (s *Sockets) start(ctx context.Context, next Successor) error {
 		}
 		return err
 	}
+	if err := ctx.Err(); err != nil { // the two have crossed
+		_ = cmd.Process.Signal(unix.SIGTERM) // it fails where the process has ended
+		return fmt.Errorf("called off: %w", context.Cause(ctx))
+	}
 	if err := notify(fmt.Sprintf("MAINPID=%d", cmd.Process.Pid)); err != nil {
 		next.Log.Warn("systemd does not know the new process", "error", err)
 	}

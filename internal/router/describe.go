@@ -185,7 +185,7 @@ func (s *Server) debugState() any {
 		Started:   s.started,
 		UptimeS:   time.Since(s.started).Seconds(),
 		Stopping:  s.stopping.Load(),
-		Open:      s.connections(),
+		Open:      int(s.open.Load()),
 		Models:    make([]modelState, 0, len(s.order)),
 		Loop:      s.loop.Snapshot(),
 	}

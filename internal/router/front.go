@@ -40,7 +40,7 @@ func (f *front) accept() error {
 	for n := 0; ; n++ {
 		nc, err := f.ln.AcceptTCP()
 		switch {
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, net.ErrClosed), err != nil && s.end.shut.Load():
 			return nil
 		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
 			s.log.Warn("clients wait: there are no descriptors left", "error", err)

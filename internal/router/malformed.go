@@ -56,6 +56,8 @@ func (s *Server) transportFault(err error) *http1.Fault {
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		return &http1.Fault{Status: fasthttp.StatusRequestEntityTooLarge, Text: bodyTooLarge(s.cfg.MaxBody)}
+	case errors.As(err, &late) && late.Timeout() && s.end.over.Load():
+		return errEnding
 	case errors.As(err, &late) && late.Timeout():
 		return &http1.Fault{Status: fasthttp.StatusRequestTimeout, Text: fmt.Sprintf("request did not arrive within %v", s.cfg.ReadTimeout)}
 	case errors.Is(err, io.ErrUnexpectedEOF):

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,6 +122,9 @@ type Config struct {
 	Limits     oip.Limits
 	// Access is who may ask for what; nil: everybody may everything. See SetAccess.
 	Access *Access
+	// Kept reports whether another process keeps a listener's socket when this one ends, so
+	// that its queue is none of the server's business; nil: none does.
+	Kept func(net.Listener) bool
 	// Loops answer inference requests without a goroutine for each connection; none:
 	// the HTTP library answers everything.
 	Loops []*reactor.Loop

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -43,6 +44,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		_ = ln.Close() // it may be closed already
 		return nil
 	}
+	defer s.end.serving.Add(-1)
 	var err error
 	if tcp, ok := ln.(*net.TCPListener); ok && len(s.cfg.Loops) > 0 {
 		err = s.serveFront(newFront(s, tcp))
@@ -75,6 +77,9 @@ type limitListener struct {
 func (l *limitListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
+		if err != nil && l.server.end.shut.Load() {
+			err = io.EOF // as the HTTP library wants it
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -89,7 +94,7 @@ func (l *limitListener) Accept() (net.Conn, error) {
 
 // Close implements net.Listener. The HTTP library may close what Shutdown has closed.
 func (l *limitListener) Close() error {
-	_ = l.Listener.Close()
+	_ = l.Listener.Close() // it may be closed already
 	return nil
 }
 

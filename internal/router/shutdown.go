@@ -14,6 +14,7 @@ import (
 
 // end says how far a server has come towards its end. What is set is set for good.
 type end struct {
+	serving  atomic.Int64 // listeners from which may still be accepted
 	parting  atomic.Bool  // answers say that their connection is closed, and it is
 	parted   atomic.Int64 // since when, in ns since 1970
 	idleOver atomic.Bool  // connections that have nothing under way are closed
@@ -21,8 +22,8 @@ type end struct {
 
 	sync.Mutex
 	listeners []net.Listener
-	shut      bool                     // they are closed
-	direct    map[*clientConn]struct{} // connections that are not on reactors
+	shut      atomic.Bool         // they are closed; set under the lock
+	direct    map[*clientConn]int // connections that are not on reactors; sweeps in which they were idle
 }
 
 // direct counts a connection that is not on a reactor, until it is closed.
@@ -31,9 +32,9 @@ func (s *Server) direct(c *clientConn) {
 	s.end.Lock()
 	defer s.end.Unlock()
 	if s.end.direct == nil {
-		s.end.direct = map[*clientConn]struct{}{}
+		s.end.direct = map[*clientConn]int{}
 	}
-	s.end.direct[c] = struct{}{}
+	s.end.direct[c] = 0
 }
 
 func (s *Server) closed(c *clientConn) {
@@ -46,14 +47,25 @@ func (s *Server) closed(c *clientConn) {
 	}
 }
 
+// idleSweeps is after how many sweeps an idle connection is closed: what has come on it is read
+// by then.
+const idleSweeps = 4
+
 // sweep does for connections that are not on reactors what client.Tick does for others: those
 // that are idle, or in the end all, are not waited for any more.
 func (s *Server) sweep() {
 	s.end.Lock()
 	defer s.end.Unlock()
-	for c := range s.end.direct {
-		if s.end.over.Load() || !c.busy.Load() {
-			_ = c.Conn.SetReadDeadline(past) // it fails where it is closed
+	for c, n := range s.end.direct {
+		switch { // either call fails where the connection is closed
+		case !c.busy.Load() && n >= idleSweeps:
+			_ = c.Conn.Close()
+		case !c.busy.Load():
+			s.end.direct[c]++
+		case s.end.over.Load():
+			_ = c.Conn.SetReadDeadline(past)
+		default:
+			s.end.direct[c] = 0
 		}
 	}
 }
@@ -61,12 +73,17 @@ func (s *Server) sweep() {
 // errEnding is what a client is told of whose request not all has come in the end.
 var errEnding = &http1.Fault{Status: http.StatusServiceUnavailable, Text: "the router is shutting down", Retry: true}
 
-// opens reports whether ln may be served; Shutdown closes it.
+// opens reports whether ln may be served; Shutdown closes it, and waits until it is not
+// any more.
 func (s *Server) opens(ln net.Listener) bool {
 	s.end.Lock()
 	defer s.end.Unlock()
+	if s.end.shut.Load() {
+		return false
+	}
+	s.end.serving.Add(1)
 	s.end.listeners = append(s.end.listeners, ln)
-	return !s.end.shut
+	return true
 }
 
 // Unready turns readiness off. Requests are served as before, but every answer tells its
@@ -140,9 +157,10 @@ func (s *Server) Finish(ctx context.Context) error {
 func (s *Server) closeListeners(empty bool) {
 	s.end.Lock()
 	defer s.end.Unlock()
-	s.end.shut = true
+	s.end.shut.Store(true)
 	for _, ln := range s.end.listeners {
-		if tcp, ok := ln.(*net.TCPListener); ok && empty {
+		tcp, ok := ln.(*net.TCPListener)
+		if ok && empty && (s.cfg.Kept == nil || !s.cfg.Kept(ln)) {
 			emptyQueue(tcp)
 		}
 		_ = ln.Close() // it may be closed already
@@ -154,7 +172,7 @@ func (s *Server) closeListeners(empty bool) {
 func (s *Server) await(ctx context.Context) error {
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
-	for s.open.Load() > 0 {
+	for s.end.serving.Load() > 0 || s.open.Load() > 0 { // in this order: one that is accepted is open before
 		if s.end.idleOver.Load() {
 			s.sweep()
 		}
