@@ -58,8 +58,8 @@ func (s *Server) writeAccess(e *accessEntry, x *exchange, status int, took time.
 		slog.Int("bytes_out", e.out),
 		slog.String("request_id", string(x.id)),
 	)
-	if x.headers.traceparent != nil {
-		attrs = append(attrs, slog.String("traceparent", string(x.headers.traceparent)))
+	if t := &x.call.Call.Trace; t.Valid() {
+		attrs = append(attrs, slog.String("traceparent", string(t.Append(nil))))
 	}
 	if x.ran {
 		attrs = append(attrs,

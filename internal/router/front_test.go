@@ -24,11 +24,11 @@ import (
 // place, come to the same.
 func TestHeadersBothWays(t *testing.T) {
 	names := []string{
-		"Inference-Header-Content-Length", "Accept-Encoding", "X-Request-Id", "Traceparent", "Grpc-Timeout",
+		"Inference-Header-Content-Length", "Accept-Encoding", "X-Request-Id", "Traceparent", "Tracestate", "Grpc-Timeout",
 		"X-Envoy-Expected-Rq-Timeout-Ms", "X-Envoy-Upstream-Rq-Timeout-Ms", "X-Request-Timeout-Seconds",
 		"X-Request-Timeout-Ms", "X-Stainless-Timeout", "X-Llm-D-Slo-Ttft-Ms", "User-Agent",
 	}
-	if want := len(deadlineHeaders) + 5; len(names) != want {
+	if want := len(deadlineHeaders) + 6; len(names) != want {
 		t.Fatalf("%d names, the front end reads %d of them", len(names), want)
 	}
 	heads := []string{""}

@@ -9,6 +9,7 @@ import (
 
 	"motley/internal/live"
 	"motley/internal/oip"
+	"motley/internal/tracecontext"
 )
 
 // exchange is the state of one request on its way. Exchanges are reused.
@@ -18,6 +19,7 @@ type exchange struct {
 	model   *model // nil where the path names none that is configured
 	headers headers
 	id      []byte // x-request-id of the answer
+	state   []byte // tracestate
 	lines   []byte // headers of the answer, as they go out
 
 	call  live.Request
@@ -52,15 +54,21 @@ func (s *Server) acquire(t target) *exchange {
 	return x
 }
 
-// identify has the answer carry the request's identifiers.
+// identify has the request, and its answer, carry the request's identifiers.
 func (x *exchange) identify() {
-	x.id = appendRequestID(x.id[:0], x.headers.requestID)
+	h, call := &x.headers, &x.call.Call
+	x.id = appendRequestID(x.id[:0], h.requestID)
 	x.lines = appendLine(x.lines[:0], headerRequestID, x.id)
-	if validTraceparent(x.headers.traceparent) {
-		x.lines = appendLine(x.lines, headerTraceparent, x.headers.traceparent)
-	} else {
-		x.headers.traceparent = nil
+	call.ID = x.id
+	if h.traceparents != 1 || !call.Trace.Parse(h.traceparent) {
+		return
 	}
+	if tracecontext.ValidState(h.tracestate) {
+		x.state = append(x.state[:0], h.tracestate...) // streams outlive the headers
+		call.Trace.State = x.state
+	}
+	x.num = call.Trace.Append(x.num[:0])
+	x.lines = appendLine(x.lines, headerTraceparent, x.num)
 }
 
 // apply moves x.lines to where the HTTP library has an answer's headers.

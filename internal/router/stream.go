@@ -1,7 +1,6 @@
 package router
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -97,7 +96,6 @@ func (s *Server) start(ctx *fasthttp.RequestCtx, x *exchange) *stream {
 	}
 	// What the HTTP server would use again is taken from it.
 	ctx.Request.SwapBody(nil)
-	x.headers.traceparent = bytes.Clone(x.headers.traceparent)
 	x.call.Call.Response = oip.Message{HeadLength: -1}
 	x.ran = true
 
