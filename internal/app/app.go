@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"motley/internal/accesslog"
 	"motley/internal/config"
 	"motley/internal/dispatch"
 	"motley/internal/gpu"
@@ -34,11 +35,17 @@ type App struct {
 	pool   *parts
 	keeper *keeper
 	loops  []*reactor.Loop
+	access *accesslog.Log
+	level  *slog.LevelVar
+
+	preparers []preparer // what takes in a new configuration
 }
 
 // Options are what is not part of a configuration.
 type Options struct {
-	Log     *slog.Logger // nil: slog.Default()
+	Log *slog.Logger // nil: slog.Default()
+	// Level is that of Log, which a reload may change; nil: it stays.
+	Level   *slog.LevelVar
 	Version string
 	// Trace is handed to the loop; see live.Config.
 	Trace func(dispatch.Event, []dispatch.Action)
@@ -71,7 +78,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, errors.Join(err, p.close())
 	}
 	loop.Watch()
-	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p}
+	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, access: newAccessLog(registry, opt.Log), level: opt.Level}
 	if t := p.telemetry; t != nil {
 		registry.MustRegister(router.NewHealthCollector(loop.Health), gpu.NewCollector(t.order...))
 	}
@@ -83,11 +90,17 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if err := p.addCascades(cfg, loop, registry, opt.Log); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
+	a.preparers = append(a.preparers, a.prepareLog, a.prepareAccessLog)
+	access, err := a.prepareAccessLog(cfg)
+	if err != nil {
+		return nil, errors.Join(err, a.Close(context.Background()))
+	}
+	access()
 	if a.loops, err = reactors(cpus()); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
 	a.server, err = router.New(router.Config{
-		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Version: opt.Version,
+		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Access: a.access, Version: opt.Version,
 		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout,
 		Limits: oip.Limits{}, Loops: a.loops,
@@ -185,6 +198,7 @@ func (a *App) Close(ctx context.Context) error {
 	for _, l := range a.loops {
 		l.Close()
 	}
+	a.access.Close()
 	return err
 }
 

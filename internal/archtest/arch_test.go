@@ -56,10 +56,11 @@ var allowed = map[string][]string{
 	"internal/gpu/nvml":            {"internal/gpu/device"},
 	"internal/gpu/remote":          {"internal/gpu/device"},
 	"internal/live":                {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/gpu/device", "internal/gpu/health", "internal/mono", "internal/oip", "internal/pool", "internal/reactor", "internal/tracecontext", "internal/triage"},
-	"internal/router":              {"internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/http1", "internal/live", "internal/oip", "internal/pool", "internal/reactor", "internal/tracecontext"},
+	"internal/accesslog":           {"internal/tracecontext"},
+	"internal/router":              {"internal/accesslog", "internal/backend", "internal/dispatch", "internal/earlyexit", "internal/gate", "internal/http1", "internal/live", "internal/oip", "internal/pool", "internal/reactor", "internal/tracecontext"},
 	"internal/config":              {"configs", "internal/earlyexit", "internal/exitstream", "internal/oip", "internal/pool", "internal/roofline", "internal/workload"},
 	"internal/app": {
-		"internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort", "internal/gpu", "internal/gpu/health",
+		"internal/accesslog", "internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort", "internal/gpu", "internal/gpu/health",
 		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/profiler", "internal/reactor", "internal/roofline", "internal/router", "internal/sim", "internal/workload",
 	},
 	"internal/fleet":     {"internal/engine", "internal/oip", "internal/sim"},

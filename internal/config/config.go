@@ -40,6 +40,8 @@ type Config struct {
 type Log struct {
 	Level  string `yaml:"level"`  // debug, info, warn, error
 	Format string `yaml:"format"` // text, json
+
+	Access AccessLog `yaml:"access"`
 }
 
 // Limits bound what clients may cost.
@@ -190,7 +192,10 @@ func (c *Config) setDefaults() {
 	c.Plan.setDefaults()
 }
 
-func (l *Log) setDefaults() { l.Level, l.Format = "info", "text" }
+func (l *Log) setDefaults() {
+	l.Level, l.Format = "info", "text"
+	l.Access.setDefaults()
+}
 
 func (l *Limits) setDefaults() {
 	l.MaxBody = 64 << 20

@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -22,8 +23,13 @@ type exchange struct {
 	state   []byte // tracestate
 	lines   []byte // headers of the answer, as they go out
 
-	call  live.Request
-	head  oip.Request
+	call     live.Request
+	head     oip.Request
+	tenant   string         // who sent it, where that is known
+	peer     netip.AddrPort // the client, where the HTTP library does not know it
+	ending   ending         // why it got no answer
+	received int            // bytes of a body that was taken out of the request
+
 	ran   bool   // the loop was asked
 	spare []byte // the decompressed request body, or the uncompressed answer
 	num   []byte // scratch for header values
@@ -89,7 +95,7 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, x *exchange) {
 	if x.target.endpoint == modelStream || x.target.endpoint == modelInfer {
 		s.count(x, status, took)
 	}
-	s.logAccess(ctx, x, status, took)
+	s.report(ctx, x, status, took)
 	s.release(x)
 }
 
@@ -98,6 +104,7 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, x *exchange) {
 func (s *Server) release(x *exchange) {
 	x.headers = headers{}
 	x.target, x.model = target{}, nil
+	x.tenant, x.peer, x.ending, x.received = "", netip.AddrPort{}, ending{}, 0
 	x.call = live.Request{}
 	if cap(x.spare) > maxSpare {
 		x.spare = nil
@@ -215,5 +222,7 @@ func (s *Server) count(x *exchange, status int, took time.Duration) {
 	}
 }
 
-// cut bounds what an error text or a log line repeats of a client's bytes.
-func cut(b []byte) []byte { return b[:min(len(b), 256)] }
+// maxCut bounds what an error text or a log line repeats of a client's bytes.
+const maxCut = 256
+
+func cut(b []byte) []byte { return b[:min(len(b), maxCut)] }

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
+	"motley/internal/accesslog"
 	"motley/internal/dispatch"
 	"motley/internal/earlyexit"
 	"motley/internal/live"
@@ -89,6 +90,8 @@ type Config struct {
 	// nobody knows.
 	Health func() []live.WorkerHealth
 	Log    *slog.Logger // default: discard
+	// Access has a line for every request that it wants; nil: there is none.
+	Access *accesslog.Log
 
 	Name    string // of the server, in GET /v2; default "motley"
 	Version string // default "dev"
@@ -127,6 +130,7 @@ type Server struct {
 	started  time.Time
 	stopping atomic.Bool
 	pool     sync.Pool // of *exchange
+	warnings warnings
 }
 
 // model is a configured model and its series.

@@ -144,8 +144,10 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 	status, text := s.transportError(err)
 	s.metrics.malformed.Inc()
 	ctx.Response.Reset()
-	ctx.Response.Header.SetBytesV(headerRequestID, appendRequestID(nil, nil))
+	id := appendRequestID(nil, nil)
+	ctx.Response.Header.SetBytesV(headerRequestID, id)
 	writeError(ctx, status, text)
+	s.reportMalformed(ctx, id, status, text)
 	s.log.LogAttrs(context.Background(), slog.LevelDebug, "malformed request",
 		slog.Int("status", status), slog.String("error", err.Error()))
 }

@@ -96,6 +96,7 @@ func (t *talk) begin(c *client) {
 	ctx.Request.SetBodyRaw(t.in[r.Head:t.whole])
 	t.x = s.acquire(route(r.Path))
 	x := t.x
+	x.peer = c.peer
 	x.headers.take(r.Fields)
 	x.identify()
 	if !s.known(ctx, x) {
