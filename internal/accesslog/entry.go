@@ -27,7 +27,7 @@ type Entry struct {
 	Worker   string // who answered
 	Type     string // its instance type
 	Batch    int    // items of the batch
-	Merged   []byte // what the batch is called where it was not the request's alone
+	Merged   uint64 // the number of the batch where it was not the request's alone
 	Parts    int
 	Attempts int
 	Ran      bool // the loop was asked: Queued, Service and Attempts mean something
@@ -92,7 +92,12 @@ func (e *Entry) append(dst []byte, s *settings) []byte {
 	w.string("worker", e.Worker)
 	w.string("instance_type", e.Type)
 	w.count("batch_items", e.Batch)
-	w.bytes("batch_id", e.Merged)
+	if e.Merged != 0 {
+		w.b = tracecontext.AppendBatch(w.quoted("batch_id"), e.Merged)
+		w.unquote()
+	} else {
+		w.null("batch_id")
+	}
 	w.count("parts", e.Parts)
 	if e.Ran {
 		w.number("attempts", e.Attempts)

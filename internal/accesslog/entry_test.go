@@ -18,7 +18,7 @@ func example() Entry {
 	return Entry{
 		Time: time.Date(2026, 1, 2, 3, 4, 5, 6_789_000, time.FixedZone("", 3600)), ID: []byte("run-7/a"), Trace: &place, Tenant: "team-a",
 		Model: []byte("adder"), Version: []byte("1"), Method: []byte("POST"), Path: []byte("/v2/models/adder/versions/1/infer"),
-		Status: 200, Outcome: Answered, Items: 3, Worker: "w0", Type: "g4dn.xlarge", Batch: 8, Merged: []byte("batch-00000000000000ff"),
+		Status: 200, Outcome: Answered, Items: 3, Worker: "w0", Type: "g4dn.xlarge", Batch: 8, Merged: 0xff,
 		Parts: 1, Attempts: 2, Ran: true, Queued: 1234 * time.Microsecond, Service: 5678 * time.Microsecond, Total: 7 * time.Millisecond,
 		Exit: 1, In: 100, Out: 200, Client: netip.MustParseAddrPort("192.0.2.1:5000"),
 	}

@@ -14,16 +14,8 @@ import (
 // newAccessLog makes the access log, which is off, and its metrics.
 func newAccessLog(registry prometheus.Registerer, log *slog.Logger) *accesslog.Log {
 	l := accesslog.New(os.Stderr, log)
-	for _, c := range []struct {
-		name, help string
-		read       func() uint64
-	}{
-		{"motley_access_log_lines_total", "Lines of the access log that were written.", l.Written},
-		{"motley_access_log_dropped_total", "Lines of the access log that were lost: the disk was full, or could not keep up.", l.Dropped},
-	} {
-		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help},
-			func() float64 { return float64(c.read()) }))
-	}
+	counter(registry, "motley_access_log_lines_total", "Lines of the access log that were written.", l.Written)
+	counter(registry, "motley_access_log_dropped_total", "Lines of the access log that were lost: the disk was full, or could not keep up.", l.Dropped)
 	return l
 }
 

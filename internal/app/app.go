@@ -23,6 +23,7 @@ import (
 	"motley/internal/pool"
 	"motley/internal/reactor"
 	"motley/internal/router"
+	"motley/internal/tracing"
 )
 
 // App is a router that is ready to serve. Make one with New, end it with
@@ -37,6 +38,7 @@ type App struct {
 	loops  []*reactor.Loop
 	access *accesslog.Log
 	level  *slog.LevelVar
+	tracer *tracing.Tracer // nil: nothing is traced
 
 	preparers []preparer // what takes in a new configuration
 }
@@ -69,16 +71,20 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
+	tracer, err := newTracer(&cfg.Tracing, opt.Version, registry, opt.Log)
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
 	p.telemetry.run()
 	loop, err := live.New(live.Config{
-		Core: p.core, Backends: p.backends, Observer: metrics, Log: opt.Log, Trace: opt.Trace, Probe: p.probe,
+		Core: p.core, Backends: p.backends, Observer: observer{metrics, tracer}, Traced: tracer != nil, Log: opt.Log, Trace: opt.Trace, Probe: p.probe,
 		Gates: p.gates, Health: p.telemetry.config(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	loop.Watch()
-	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, access: newAccessLog(registry, opt.Log), level: opt.Level}
+	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, access: newAccessLog(registry, opt.Log), level: opt.Level, tracer: tracer}
 	if t := p.telemetry; t != nil {
 		registry.MustRegister(router.NewHealthCollector(loop.Health), gpu.NewCollector(t.order...))
 	}
@@ -90,7 +96,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if err := p.addCascades(cfg, loop, registry, opt.Log); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
-	a.preparers = append(a.preparers, a.prepareLog, a.prepareAccessLog)
+	a.preparers = append(a.preparers, a.prepareLog, a.prepareAccessLog, a.prepareTracing)
 	access, err := a.prepareAccessLog(cfg)
 	if err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
@@ -100,7 +106,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
 	a.server, err = router.New(router.Config{
-		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Access: a.access, Version: opt.Version,
+		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Access: a.access, Tracer: tracer, Version: opt.Version,
 		MaxBody: int(cfg.Limits.MaxBody), MaxConnections: cfg.Limits.MaxConnections,
 		ReadTimeout: cfg.Limits.ReadTimeout, IdleTimeout: cfg.Limits.IdleTimeout,
 		Limits: oip.Limits{}, Loops: a.loops,
@@ -199,7 +205,7 @@ func (a *App) Close(ctx context.Context) error {
 		l.Close()
 	}
 	a.access.Close()
-	return err
+	return errors.Join(err, a.closeTracing(ctx))
 }
 
 // reactors starts n of them, or none where the system has none.

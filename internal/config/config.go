@@ -19,6 +19,7 @@ import (
 type Config struct {
 	Listen        string         `yaml:"listen"` // host:port of the HTTP endpoint
 	Log           Log            `yaml:"log"`
+	Tracing       Tracing        `yaml:"tracing"`
 	Limits        Limits         `yaml:"limits"`
 	Policy        string         `yaml:"policy"` // one of Policies; size-threshold, least-conn and random-two may have =N
 	Models        []Model        `yaml:"models"`
@@ -185,6 +186,7 @@ func (c *Config) setDefaults() {
 	c.Listen = ":8000"
 	c.Policy = "priced"
 	c.Log.setDefaults()
+	c.Tracing.setDefaults()
 	c.Limits.setDefaults()
 	c.Learned.setDefaults()
 	c.Breaker.setDefaults()

@@ -31,6 +31,7 @@ func (c *Config) Validate() []Violation {
 	oneOf(f, "log.level", c.Log.Level, levels)
 	oneOf(f, "log.format", c.Log.Format, formats)
 	c.Log.Access.check(f)
+	c.Tracing.check(f)
 	c.Limits.check(f)
 	c.checkPolicy(f)
 	c.checkModels(f)

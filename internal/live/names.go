@@ -2,7 +2,6 @@ package live
 
 import (
 	"math/rand/v2"
-	"strconv"
 
 	"motley/internal/tracecontext"
 )
@@ -26,7 +25,7 @@ func (ex *execution) name() {
 	for n.number == 0 {
 		n.number = rand.Uint64()
 	}
-	n.id = AppendMerged(n.id[:0], n.number)
+	n.id = tracecontext.AppendBatch(n.id[:0], n.number)
 	lead := &ex.calls[0]
 	var place tracecontext.Context
 	if ex.loop.cfg.Traced {
@@ -39,17 +38,4 @@ func (ex *execution) name() {
 		}
 	}
 	lead.ID, lead.Trace = n.id, place
-}
-
-// AppendMerged appends what the batch with the number n is called: a worker is
-// told it as x-request-id, and logs have it.
-func AppendMerged(dst []byte, n uint64) []byte {
-	dst = append(dst, "batch-"...)
-	const digits = 16
-	var hex [digits]byte
-	text := strconv.AppendUint(hex[:0], n, digits)
-	for range digits - len(text) {
-		dst = append(dst, '0')
-	}
-	return append(dst, text...)
 }

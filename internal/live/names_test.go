@@ -68,7 +68,7 @@ func TestNames(t *testing.T) {
 				t.Errorf("one request is called %+v, number %d", told[0], all[0].Merged)
 			}
 			number := all[1].Merged
-			if number == 0 || number != all[2].Merged || told[1].id != string(AppendMerged(nil, number)) {
+			if number == 0 || number != all[2].Merged || told[1].id != string(tracecontext.AppendBatch(nil, number)) {
 				t.Errorf("two requests are called %q; numbers %x, %x", told[1].id, number, all[2].Merged)
 			}
 			place := tracecontext.OfBatch(number)
@@ -88,16 +88,5 @@ func TestNames(t *testing.T) {
 			}
 			closed(t, l)
 		})
-	}
-}
-
-func TestAppendMerged(t *testing.T) {
-	for _, n := range []uint64{1, 0xabc, 1 << 60, ^uint64(0)} {
-		if got, want := string(AppendMerged([]byte("x "), n)), fmt.Sprintf("x batch-%016x", n); got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
-	}
-	if n := testing.AllocsPerRun(100, func() { AppendMerged(make([]byte, 0, 32), 77) }); n > 0 {
-		t.Errorf("%v allocations", n)
 	}
 }

@@ -73,7 +73,12 @@ func errorText(body []byte) []byte {
 
 // tells reports whether there is somebody to be told of a request.
 func (s *Server) tells(x *exchange, status int, took time.Duration) bool {
-	return status >= 500 || s.cfg.Access != nil && s.cfg.Access.Wants(x.id, status >= 400, took, x.qos())
+	return status >= 500 || x.span.Recorded || s.wantsLine(x, status, took)
+}
+
+// wantsLine reports whether the request is to be in the access log.
+func (s *Server) wantsLine(x *exchange, status int, took time.Duration) bool {
+	return s.cfg.Access != nil && s.cfg.Access.Wants(x.id, status >= 400, took, x.qos())
 }
 
 // qos is the latency target of the request's model; 0: it has none.
@@ -84,14 +89,15 @@ func (x *exchange) qos() time.Duration {
 	return x.model.QoS
 }
 
-// tell writes the request's line in the access log, and a warning where its
-// answer is 500 or above. Neither has bodies, query strings or headers, but
-// for the identifiers.
+// tell writes the request's line in the access log, records its spans, and warns where its
+// answer is 500 or above. None of them has bodies, query strings or headers,
+// but for the identifiers.
 func (s *Server) tell(m *message, x *exchange, status int, took time.Duration) {
 	if status >= 500 {
 		s.warn(m, x, status, took)
 	}
-	if s.cfg.Access == nil || !s.cfg.Access.Wants(x.id, status >= 400, took, x.qos()) {
+	line := s.wantsLine(x, status, took)
+	if !line && !x.span.Recorded {
 		return
 	}
 	r := &x.call
@@ -106,21 +112,20 @@ func (s *Server) tell(m *message, x *exchange, status int, took time.Duration) {
 		e.Error = x.ending.text
 	}
 	if x.ran {
-		e.Ran, e.Items, e.Batch, e.Parts, e.Attempts = true, r.Size, r.Batch, r.Parts, r.Attempts
+		e.Ran, e.Items, e.Batch, e.Merged, e.Parts, e.Attempts = true, r.Size, r.Batch, r.Merged, r.Parts, r.Attempts
 		e.Queued, e.Service = r.Queued, r.Ran
-		if r.Worker >= 0 && int(r.Worker) < len(s.metrics.workers) {
-			w := &s.metrics.workers[r.Worker]
-			e.Worker, e.Type = w.Name, w.InstanceType
-		}
-		if r.Merged != 0 {
-			x.num = live.AppendMerged(x.num[:0], r.Merged)
-			e.Merged = x.num
-		}
+		w := s.metrics.Worker(r.Worker)
+		e.Worker, e.Type = w.Name, w.InstanceType
 		if x.model.early(r.Exit) {
 			e.Exit = r.Exit
 		}
 	}
-	s.cfg.Access.Write(&e)
+	if line {
+		s.cfg.Access.Write(&e)
+	}
+	if x.span.Recorded {
+		s.cfg.Tracer.End(&x.span, x.asked, &e)
+	}
 }
 
 // outcome says how a request ended that was answered with 400 or above, and why.

@@ -162,8 +162,9 @@ func TestFrontAllocatesNothing(t *testing.T) {
 	if !onReactors || raceEnabled {
 		t.Skip("no reactors in this round, or allocations are not counted under the race detector")
 	}
-	f := newFixture(t, func(cfg *Config) {
-		cfg.Loop = instant{cfg.Loop.(*fakeLoop)}
+	tracer, _ := traced(t, 0)
+	f := newFixture(t, func(cfg *Config) { // every request has a line, and is asked whether it is recorded
+		cfg.Loop, cfg.Tracer = instant{cfg.Loop.(*fakeLoop)}, tracer
 		cfg.Log = slog.New(slog.DiscardHandler)
 	})
 	conn := f.dial()
@@ -181,6 +182,9 @@ func TestFrontAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(2000, exchange); n > 0 {
 		t.Errorf("%.2f allocations per request", n)
+	}
+	if err := tracer.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

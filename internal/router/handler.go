@@ -11,6 +11,7 @@ import (
 	"motley/internal/live"
 	"motley/internal/oip"
 	"motley/internal/tracecontext"
+	"motley/internal/tracing"
 )
 
 // exchange is the state of one request on its way. Exchanges are reused.
@@ -28,7 +29,9 @@ type exchange struct {
 	tenant   string         // who sent it, where that is known
 	peer     netip.AddrPort // the client, where the HTTP library does not know it
 	ending   ending         // why it got no answer
-	received int            // bytes of a body that was taken out of the request
+	span     tracing.Span
+	asked    time.Time // when the loop was, where the request is recorded
+	received int       // bytes of a body that was taken out of the request
 
 	ran   bool   // the loop was asked
 	spare []byte // the decompressed request body, or the uncompressed answer
@@ -44,7 +47,7 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	x := s.acquire(route(ctx.Path()))
 	streamed := x.target.endpoint == modelStream
 	x.headers.read(&ctx.Request.Header)
-	x.identify()
+	s.identify(x)
 	x.apply(ctx)
 
 	s.dispatch(ctx, x)
@@ -61,20 +64,30 @@ func (s *Server) acquire(t target) *exchange {
 }
 
 // identify has the request, and its answer, carry the request's identifiers.
-func (x *exchange) identify() {
+func (s *Server) identify(x *exchange) {
 	h, call := &x.headers, &x.call.Call
 	x.id = appendRequestID(x.id[:0], h.requestID)
 	x.lines = appendLine(x.lines[:0], headerRequestID, x.id)
 	call.ID = x.id
-	if h.traceparents != 1 || !call.Trace.Parse(h.traceparent) {
-		return
+	if h.traceparents == 1 && call.Trace.Parse(h.traceparent) {
+		if tracecontext.ValidState(h.tracestate) {
+			x.state = append(x.state[:0], h.tracestate...) // streams outlive the headers
+			call.Trace.State = x.state
+		}
+		x.num = call.Trace.Append(x.num[:0])
+		x.lines = appendLine(x.lines, headerTraceparent, x.num)
 	}
-	if tracecontext.ValidState(h.tracestate) {
-		x.state = append(x.state[:0], h.tracestate...) // streams outlive the headers
-		call.Trace.State = x.state
+	if e := x.target.endpoint; s.cfg.Tracer != nil && (e == modelInfer || e == modelStream) {
+		x.span = s.cfg.Tracer.Begin(&call.Trace)
 	}
-	x.num = call.Trace.Append(x.num[:0])
-	x.lines = appendLine(x.lines, headerTraceparent, x.num)
+}
+
+// asks notes that the loop is asked now.
+func (x *exchange) asks() {
+	x.ran = true
+	if x.span.Recorded {
+		x.asked = time.Now()
+	}
 }
 
 // apply moves x.lines to where the HTTP library has an answer's headers.
@@ -104,6 +117,7 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, x *exchange) {
 func (s *Server) release(x *exchange) {
 	x.headers = headers{}
 	x.target, x.model = target{}, nil
+	x.span, x.asked = tracing.Span{}, time.Time{}
 	x.tenant, x.peer, x.ending, x.received = "", netip.AddrPort{}, ending{}, 0
 	x.call = live.Request{}
 	if cap(x.spare) > maxSpare {

@@ -35,7 +35,7 @@ func (s *Server) infer(ctx *fasthttp.RequestCtx, x *exchange) {
 // begin has the answer written to the response's own buffer, which the HTTP
 // server pools.
 func (x *exchange) begin(ctx *fasthttp.RequestCtx) {
-	x.ran = true
+	x.asks()
 	x.call.Call.Response = oip.Message{Body: ctx.Response.SwapBody(nil)[:0], HeadLength: -1}
 }
 

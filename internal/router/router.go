@@ -28,6 +28,7 @@ import (
 	"motley/internal/oip"
 	"motley/internal/pool"
 	"motley/internal/reactor"
+	"motley/internal/tracing"
 )
 
 // Loop is what the front end needs of live.Loop.
@@ -92,6 +93,8 @@ type Config struct {
 	Log    *slog.Logger // default: discard
 	// Access has a line for every request that it wants; nil: there is none.
 	Access *accesslog.Log
+	// Tracer records inference requests; nil: nobody does.
+	Tracer *tracing.Tracer
 
 	Name    string // of the server, in GET /v2; default "motley"
 	Version string // default "dev"

@@ -101,7 +101,7 @@ func (s *Server) start(ctx *fasthttp.RequestCtx, x *exchange) *stream {
 	st.about.method, st.about.path = bytes.Clone(st.about.method), bytes.Clone(st.about.path)
 	x.target = route(st.about.path)
 	x.call.Call.Response = oip.Message{HeadLength: -1}
-	x.ran = true
+	x.asks()
 
 	st.ctx, st.cancel = context.WithCancel(context.Background())
 	if conn, ok := ctx.Conn().(*clientConn); ok {

@@ -98,7 +98,7 @@ func (t *talk) begin(c *client) {
 	x := t.x
 	x.peer = c.peer
 	x.headers.take(r.Fields)
-	x.identify()
+	s.identify(x)
 	if !s.known(ctx, x) {
 		x.apply(ctx)
 		t.finish()

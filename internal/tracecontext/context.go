@@ -114,8 +114,8 @@ func newTrace() (id [16]byte) {
 	return id
 }
 
-// OfBatch is the context of the execution that has the number n, which was drawn by
-// chance: who knows the number knows the span. It is a trace of its own.
+// OfBatch is the context of the execution of several requests that has the number n, which
+// was drawn by chance: who knows the number knows the span. It is a trace of its own.
 func OfBatch(n uint64) (c Context) {
 	// Another multiplier for each part, lest they be alike (from Knuth's MMIX
 	// generator, and the golden ratio's of Fibonacci hashing); all are odd, so that only 0 makes 0.
@@ -124,6 +124,14 @@ func OfBatch(n uint64) (c Context) {
 	put(c.Span[:], n*0x9e3779b97f4a7c15)
 	c.Flags = Random
 	return c
+}
+
+// AppendBatch appends what the execution with the number n is called: a worker is told it
+// as x-request-id, and logs have it.
+func AppendBatch(dst []byte, n uint64) []byte {
+	var b [8]byte
+	put(b[:], n)
+	return AppendHex(append(dst, "batch-"...), b[:])
 }
 
 func put(dst []byte, v uint64) {

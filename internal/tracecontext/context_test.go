@@ -168,15 +168,23 @@ func TestBelow(t *testing.T) {
 	}
 }
 
+func TestAppendBatch(t *testing.T) {
+	for _, n := range []uint64{1, 0xabc, 1 << 60, ^uint64(0)} {
+		if got, want := string(AppendBatch([]byte("x "), n)), fmt.Sprintf("x batch-%016x", n); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestNothingAllocates(t *testing.T) {
-	v, state, buf := []byte(example), []byte("a=1,b@c=2"), make([]byte, 0, 64)
+	v, state, buf := []byte(example), []byte("a=1,b@c=2"), make([]byte, 0, 128)
 	if n := testing.AllocsPerRun(100, func() {
 		var c Context
 		if !c.Parse(v) || !ValidState(state) {
 			t.Fatal("refused")
 		}
 		child := c.Below(Sampled)
-		buf = child.Append(buf[:0])
+		buf = AppendBatch(child.Append(buf[:0]), 77)
 	}); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
