@@ -169,7 +169,7 @@ func (ex *execution) launch(on *reactor.Loop) {
 		l.finish(ex, err, on)
 		return
 	}
-	ex.name()
+	ex.identify()
 	starter := l.cfg.Backends[ex.worker].(backend.Starter)
 	if !starter.Start(ex.ctx, on, l.cfg.Core.Models[ex.model].Name, ex.ptrs, &ex.flight) {
 		go func() { l.finish(ex, l.run(ex), nil) }()
@@ -215,7 +215,7 @@ func (ex *execution) stop() {
 func (l *Loop) carry(ex *execution) {
 	err := ex.slice()
 	if err == nil {
-		ex.name()
+		ex.identify()
 		err = l.run(ex)
 	}
 	l.finish(ex, err, nil)

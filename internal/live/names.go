@@ -13,10 +13,10 @@ type names struct {
 	links  []tracecontext.Context // of members that are recorded
 }
 
-// name names the execution. That of a single request, or of some of its rows, is
+// identify names the execution. That of a single request, or of some of its rows, is
 // called as the request is. Several have a name of their own together, and where
 // traces are recorded a place of their own, from which one finds theirs.
-func (ex *execution) name() {
+func (ex *execution) identify() {
 	n := &ex.names
 	n.number, n.links = 0, n.links[:0]
 	if len(ex.calls) < 2 {
