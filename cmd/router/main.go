@@ -189,9 +189,9 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	log := logger(cfg.Log, stderr)
+	log, level := logger(cfg.Log, stderr)
 	slog.SetDefault(log)
-	a, err := app.New(cfg, app.Options{Log: log, Version: version(), Admin: forAdmin, Ready: sockets.Ready, Kept: sockets.Kept})
+	a, err := app.New(cfg, app.Options{Log: log, Level: level, Version: version(), Admin: forAdmin, Ready: sockets.Ready, Kept: sockets.Kept})
 	if err != nil {
 		return errors.Join(err, ln.Close(), closeAdmin(forAdmin))
 	}
@@ -279,14 +279,15 @@ func check(args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-func logger(cfg config.Log, w io.Writer) *slog.Logger {
-	var level slog.Level
+// logger returns the log, and its level, which may be changed.
+func logger(cfg config.Log, w io.Writer) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
 	_ = level.UnmarshalText([]byte(cfg.Level)) // the configuration was checked
 	opt := &slog.HandlerOptions{Level: level}
 	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opt))
+		return slog.New(slog.NewJSONHandler(w, opt)), level
 	}
-	return slog.New(slog.NewTextHandler(w, opt))
+	return slog.New(slog.NewTextHandler(w, opt)), level
 }
 
 // version is that of the module, or the commit that was built.

@@ -161,6 +161,14 @@ func (g *Guard) Tenants() []string {
 	return names
 }
 
+// TenantName is the name of one, by its index; empty: there are none.
+func (g *Guard) TenantName(i int) string {
+	if i >= len(g.policy.Tenants) {
+		return ""
+	}
+	return g.policy.Tenants[i].Name
+}
+
 // SameTenants reports whether other has the same tenants under the same indices.
 func (g *Guard) SameTenants(other *Guard) bool { return slices.Equal(g.Tenants(), other.Tenants()) }
 

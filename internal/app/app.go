@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"motley/internal/accesslog"
 	"motley/internal/config"
 	"motley/internal/dispatch"
 	"motley/internal/gpu"
@@ -22,6 +23,7 @@ import (
 	"motley/internal/pool"
 	"motley/internal/reactor"
 	"motley/internal/router"
+	"motley/internal/tracing"
 )
 
 // App is a router that is ready to serve. Make one with New, end it with
@@ -39,13 +41,18 @@ type App struct {
 
 	preparers []preparer // what takes in a new configuration
 
-	upgrades *prometheus.CounterVec
-	serving  func() error // told once requests are served
+	upgrades  *prometheus.CounterVec
+	serving   func() error // told once requests are served
+	accessLog *accesslog.Log
+	level     *slog.LevelVar
+	tracer    *tracing.Tracer // nil: nothing is traced
 }
 
 // Options are what is not part of a configuration.
 type Options struct {
-	Log     *slog.Logger // nil: slog.Default()
+	Log *slog.Logger // nil: slog.Default()
+	// Level is that of Log, which a reload may change; nil: it stays.
+	Level   *slog.LevelVar
 	Version string
 	// Kept is router.Config.Kept.
 	Kept func(net.Listener) bool
@@ -82,16 +89,20 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
+	tracer, err := newTracer(&cfg.Tracing, opt.Version, registry, opt.Log)
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
 	p.telemetry.run()
 	loop, err := live.New(live.Config{
-		Core: p.core, Backends: p.backends, Observer: metrics, Log: opt.Log, Trace: opt.Trace, Probe: p.probe,
+		Core: p.core, Backends: p.backends, Observer: observer{metrics, tracer}, Traced: tracer != nil, Log: opt.Log, Trace: opt.Trace, Probe: p.probe,
 		Gates: p.gates, Health: p.telemetry.config(),
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	loop.Watch()
-	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, upgrades: countUpgrades(registry), serving: opt.Ready}
+	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, upgrades: countUpgrades(registry), serving: opt.Ready, accessLog: newAccessLog(registry, opt.Log), level: opt.Level, tracer: tracer}
 	if t := p.telemetry; t != nil {
 		registry.MustRegister(router.NewHealthCollector(loop.Health), gpu.NewCollector(t.order...))
 	}
@@ -107,6 +118,12 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if err := p.addCascades(cfg, loop, registry, opt.Log); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
+	a.preparers = append(a.preparers, a.prepareLog, a.prepareAccessLog, a.prepareTracing)
+	access, err := a.prepareAccessLog(cfg)
+	if err != nil {
+		return nil, errors.Join(err, a.Close(context.Background()))
+	}
+	access()
 	if a.loops, err = reactors(cpus()); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
@@ -115,7 +132,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	}
 	serve := router.Config{
 		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Version: opt.Version,
-		Loops: a.loops, Kept: opt.Kept, Access: who,
+		Loops: a.loops, Kept: opt.Kept, Access: who, AccessLog: a.accessLog, Tracer: tracer,
 	}
 	limit(&serve, &cfg.Limits)
 	a.server, err = router.New(serve)

@@ -104,7 +104,10 @@ func (a *App) free() error {
 	for _, l := range a.loops {
 		l.Close()
 	}
-	return err
+	a.accessLog.Close()
+	last, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	return errors.Join(err, a.closeTracing(last))
 }
 
 // HandOver has start bring up a process that goes on in place of this one, and returns when that

@@ -60,7 +60,7 @@ func TestRemoteAllocations(t *testing.T) {
 		cancel bool
 		max    float64
 	}{
-		{"single JSON", httpReply(200, goodAnswer), []*Call{jsonCall(t, "a", "", [2]float32{1, 2})}, false, 0},
+		{"single JSON", httpReply(200, goodAnswer), []*Call{named(jsonCall(t, "a", "", [2]float32{1, 2}), "run-7", exampleTrace, "x=1")}, false, 0},
 		{"single JSON, cancellable", httpReply(200, goodAnswer), []*Call{jsonCall(t, "a", "", [2]float32{1, 2})}, true, 5},
 		{"single binary, cancellable", binaryAnswer, []*Call{binaryCall(t, "a", [2]float32{1, 2}, [2]float32{3, 4})}, true, 5},
 		{"merged binary, cancellable", binaryAnswer, []*Call{binaryCall(t, "a", [2]float32{1, 2}), binaryCall(t, "b", [2]float32{3, 4})}, true, 5},

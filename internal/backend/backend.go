@@ -7,6 +7,7 @@ import (
 
 	"motley/internal/oip"
 	"motley/internal/reactor"
+	"motley/internal/tracecontext"
 )
 
 // Call is one request of a batch and, after Run, its own answer.
@@ -17,6 +18,11 @@ type Call struct {
 	// Home is the reactor that the request came by; nil: another way. A Starter's
 	// execution of it is best on the same one.
 	Home *reactor.Loop
+	// ID and Trace name the execution to a worker on another machine: its headers
+	// x-request-id, traceparent and tracestate. Those of the first call go with the
+	// batch. Empty, or in no trace: without. They must be fit for a header.
+	ID    []byte
+	Trace tracecontext.Context
 
 	// For staged runs. Ramps is the set, as bits, of ramps whose whole answers the
 	// client wants to see; 0 = only one answer. Mark asks for the parameters

@@ -37,6 +37,7 @@ type query struct {
 	name   string       // appended to path as it stands,
 	tail   string       // and this: joining them beforehand would allocate
 	msg    *oip.Message // nil = no body
+	lead   *Call        // names the batch, by ID and Trace; nil = no batch
 	fresh  bool         // only on a new connection: the exchange must not be repeated
 	// event is given each server-sent event of an answer of 200, which must be a
 	// stream of them then; errLast and errQuit end it. The slices are the reader's.
@@ -143,6 +144,9 @@ func (r *Remote) appendQuery(b []byte, q query) (head, rest []byte) {
 	} else {
 		b = append(b, r.headers...)
 	}
+	if q.lead != nil {
+		b = q.lead.appendNames(b)
+	}
 	var body []byte
 	if q.msg != nil {
 		body = q.msg.Body
@@ -161,6 +165,21 @@ func (r *Remote) appendQuery(b []byte, q query) (head, rest []byte) {
 		b, body = append(b, body...), nil
 	}
 	return b, body
+}
+
+// appendNames appends the headers that name the batch.
+func (c *Call) appendNames(b []byte) []byte {
+	if len(c.ID) > 0 {
+		b = append(append(append(b, "X-Request-Id: "...), c.ID...), "\r\n"...)
+	}
+	if !c.Trace.Valid() {
+		return b
+	}
+	b = append(c.Trace.Append(append(b, "Traceparent: "...)), "\r\n"...)
+	if len(c.Trace.State) > 0 {
+		b = append(append(append(b, "Tracestate: "...), c.Trace.State...), "\r\n"...)
+	}
+	return b
 }
 
 // read reads one response. What is not an I/O error (see conn.err) breaks

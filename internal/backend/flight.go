@@ -109,6 +109,7 @@ func (r *Remote) Start(ctx context.Context, on *reactor.Loop, model string, call
 		exits := r.exits(model)
 		opt.Full = exits != nil && exits.stream
 		x.take(calls)
+		x.lead = calls[0]
 		msg, err = r.merge(ctx, x, opt)
 	}
 	f.loop.Store(on) // from here on Cancel posts; one that came before is seen below
@@ -301,6 +302,6 @@ func (r *Remote) dialFor(ctx context.Context) (int, *Error) {
 var errNotTCP = errors.New("not a TCP connection")
 
 // inferQuery is the request of an execution.
-func (r *Remote) inferQuery(model string, msg *oip.Message) query {
-	return query{method: "POST", path: modelsPath, name: url.PathEscape(r.upstream(model)), tail: "/infer", msg: msg}
+func (r *Remote) inferQuery(model string, msg *oip.Message, lead *Call) query {
+	return query{method: "POST", path: modelsPath, name: url.PathEscape(r.upstream(model)), tail: "/infer", msg: msg, lead: lead}
 }

@@ -95,7 +95,7 @@ func TestStartAllocatesNothing(t *testing.T) {
 			}
 		}
 	})})
-	c := jsonCall(t, "a", "", [2]float32{1, 2})
+	c := named(jsonCall(t, "a", "", [2]float32{1, 2}), "run-7", exampleTrace, "x=1")
 	x := &flying{r: r, ctx: t.Context(), model: "double", calls: []*Call{c}, done: make(chan error, 1)}
 	x.f.Done = x
 	once := func() {

@@ -119,7 +119,7 @@ type sock struct {
 // send sends f's request.
 func (s *sock) send(f *Flight) {
 	s.flight, s.got, s.interim, s.reply, s.in = f, 0, 0, http1.Reply{}, s.in[:0]
-	s.out, s.left[1] = f.remote.appendQuery(s.out[:0], f.remote.inferQuery(f.model, f.msg))
+	s.out, s.left[1] = f.remote.appendQuery(s.out[:0], f.remote.inferQuery(f.model, f.msg, f.x.lead))
 	s.left[0] = s.out
 	s.write()
 }

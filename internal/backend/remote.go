@@ -87,6 +87,7 @@ type remoteScratch struct {
 	asIs   bool   // that is
 	resp   oip.Response
 	members
+	lead  *Call // the first of all: it names the batch
 	dst   []*oip.Message
 	sizes []int
 }
@@ -222,6 +223,7 @@ func (r *Remote) Run(ctx context.Context, model string, calls []*Call) error {
 	exits := r.exits(model)
 	opt.Full = exits != nil && exits.stream
 	x.take(calls)
+	x.lead = calls[0]
 	msg, err := r.merge(ctx, x, opt)
 	if err != nil {
 		return err
@@ -230,7 +232,7 @@ func (r *Remote) Run(ctx context.Context, model string, calls []*Call) error {
 		return nil // each has its own error
 	}
 	dst := x.target(msg, r.upstream(model) == model)
-	q := r.inferQuery(model, msg)
+	q := r.inferQuery(model, msg, x.lead)
 	q.fresh = x.reqs[0].Sequence
 	rep, failed := r.do(ctx, deadline, q, *dst)
 	*dst = rep.body
@@ -340,6 +342,7 @@ func (r *Remote) split(x *remoteScratch) error {
 func (r *Remote) release(x *remoteScratch) {
 	const keep = 16 << 20 // a larger buffer would outlive its one large request
 	// To their capacity: those that failed alone lie behind the end.
+	x.lead = nil
 	clear(x.calls[:cap(x.calls)])
 	clear(x.reqs[:cap(x.reqs)])
 	clear(x.dst[:cap(x.dst)])

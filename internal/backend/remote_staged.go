@@ -84,6 +84,7 @@ func (r *Remote) RunStaged(ctx context.Context, model string, calls []*Call, w W
 	}
 	opt.AllOutputs, opt.AskRamps = true, exits.stream
 	x.take(calls)
+	x.lead = calls[0]
 	if !opt.Binary && slices.ContainsFunc(x.reqs, func(q *oip.Request) bool { return q.HeadLength >= 0 }) {
 		// Some may have no JSON form. Who they are must be known before Begin.
 		if _, err := r.merge(ctx, x, opt); err != nil || len(x.calls) == 0 {
@@ -149,7 +150,7 @@ func (s *stagedRun) prepare() {
 func (s *stagedRun) follow(ctx context.Context, deadline time.Time, msg *oip.Message) error {
 	rep, failed := s.do(ctx, deadline, query{
 		method: "POST", path: modelsPath, name: url.PathEscape(s.upstream(s.model)), tail: "/infer_stream",
-		msg: msg, event: s.event,
+		msg: msg, lead: s.lead, event: s.event,
 	}, s.body)
 	s.body = rep.body
 	if failed != nil {
@@ -304,7 +305,8 @@ func (s *stagedRun) show(ramp int) error {
 // learn from.
 func (s *stagedRun) record(ctx context.Context, deadline time.Time, msg *oip.Message) error {
 	rep, failed := s.do(ctx, deadline, query{
-		method: "POST", path: modelsPath, name: url.PathEscape(s.upstream(s.model)), tail: "/infer", msg: msg,
+		method: "POST", path: modelsPath, name: url.PathEscape(s.upstream(s.model)), tail: "/infer",
+		msg: msg, lead: s.lead,
 	}, s.body)
 	s.body = rep.body
 	if failed != nil {

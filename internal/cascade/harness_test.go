@@ -53,6 +53,8 @@ type call struct {
 	priority int
 	timeout  time.Duration
 	ended    error
+	id       string // what it was called
+	trace    string // and where it stands
 }
 
 // known gives a model metadata.
@@ -90,7 +92,10 @@ func (w *world) DoContext(ctx context.Context, r *live.Request) (err error) {
 		return err
 	}
 	values, _ := oip.Values(nil, tensors[0].Data, oip.Int64)
-	c := call{model: int(r.Model), priority: r.Priority, timeout: r.Timeout}
+	c := call{model: int(r.Model), priority: r.Priority, timeout: r.Timeout, id: string(r.Call.ID)}
+	if r.Call.Trace.Valid() {
+		c.trace = string(r.Call.Trace.Append(nil)) + " " + string(r.Call.Trace.State)
+	}
 	for _, v := range values {
 		c.xs = append(c.xs, int64(v))
 	}

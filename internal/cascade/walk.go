@@ -1,6 +1,7 @@
 package cascade
 
 import (
+	"bytes"
 	"context"
 	"math"
 	"net/http"
@@ -40,7 +41,7 @@ type row struct {
 // one response under the cascade's name. Rows that a small stage is not sure
 // enough of go on alone where the models batch.
 func (c *Cascade) Do(ctx context.Context, r *live.Request) error {
-	r.Worker, r.Batch, r.Parts, r.Attempts, r.Queued, r.Ran = -1, 0, 0, 0, 0, 0
+	r.Worker, r.Batch, r.Merged, r.Parts, r.Attempts, r.Queued, r.Ran = -1, 0, 0, 0, 0, 0, 0
 	r.Exit, r.Confidence = -1, float32(math.NaN())
 	if r.Call.Request.Sequence {
 		return &oip.Error{Status: http.StatusBadRequest, Message: "a cascade takes no sequences: its models do not share their state"}
@@ -234,6 +235,8 @@ func (w *walk) ask(ctx context.Context, k int, rows []int, timeout time.Duration
 		return nil, err
 	}
 	sub.Timeout, sub.Priority, sub.Tenant = timeout, w.r.Priority, w.r.Tenant
+	sub.Call.ID, sub.Call.Trace = bytes.Clone(w.r.Call.ID), w.r.Call.Trace // its memory is the client's
+	sub.Call.Trace.State = bytes.Clone(sub.Call.Trace.State)
 	// On a goroutine of its own, since the loop may keep the one that calls it
 	// beyond the end of ctx. The request is nobody else's, so it can be left
 	// there; who closes the loop waits for it.
@@ -249,7 +252,7 @@ func (w *walk) ask(ctx context.Context, k int, rows []int, timeout time.Duration
 	if err != nil {
 		return nil, err
 	}
-	r.Worker, r.Batch = sub.Worker, sub.Batch
+	r.Worker, r.Batch, r.Merged = sub.Worker, sub.Batch, sub.Merged
 	r.Parts = max(r.Parts, sub.Parts)
 	r.Queued += sub.Queued
 	r.Ran += sub.Ran

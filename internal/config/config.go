@@ -22,6 +22,7 @@ type Config struct {
 	Admin         Admin          `yaml:"admin"`
 	Access        Access         `yaml:"access"`
 	Log           Log            `yaml:"log"`
+	Tracing       Tracing        `yaml:"tracing"`
 	Limits        Limits         `yaml:"limits"`
 	Policy        string         `yaml:"policy"` // one of Policies; size-threshold, least-conn and random-two may have =N
 	Models        []Model        `yaml:"models"`
@@ -43,6 +44,8 @@ type Config struct {
 type Log struct {
 	Level  string `yaml:"level"`  // debug, info, warn, error
 	Format string `yaml:"format"` // text, json
+
+	Access AccessLog `yaml:"access"`
 }
 
 // Limits bound what clients may cost.
@@ -204,6 +207,7 @@ func (c *Config) setDefaults() {
 	c.Policy = "priced"
 	c.Admin.setDefaults()
 	c.Log.setDefaults()
+	c.Tracing.setDefaults()
 	c.Limits.setDefaults()
 	c.Learned.setDefaults()
 	c.Breaker.setDefaults()
@@ -211,7 +215,10 @@ func (c *Config) setDefaults() {
 	c.Plan.setDefaults()
 }
 
-func (l *Log) setDefaults() { l.Level, l.Format = "info", "text" }
+func (l *Log) setDefaults() {
+	l.Level, l.Format = "info", "text"
+	l.Access.setDefaults()
+}
 
 func (l *Limits) setDefaults() {
 	l.MaxBody = 64 << 20

@@ -97,6 +97,7 @@ func (c *Config) openFiles() []Violation {
 		}
 		c.Rows = append(c.Rows, rows...)
 	}
+	c.Log.Access.open(f, from)
 	if written := c.Learned.File; written != "" {
 		c.Learned.File = from(written)
 		if problem := notAFile(c.Learned.File); problem != "" {

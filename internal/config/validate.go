@@ -35,6 +35,8 @@ func (c *Config) Validate() []Violation {
 	c.checkAccess(f)
 	oneOf(f, "log.level", c.Log.Level, levels)
 	oneOf(f, "log.format", c.Log.Format, formats)
+	c.Log.Access.check(f)
+	c.Tracing.check(f)
 	c.Limits.check(f)
 	c.checkPolicy(f)
 	c.checkModels(f)

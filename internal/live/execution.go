@@ -37,6 +37,7 @@ type execution struct {
 	watch     *watch         // where it is staged
 	loop      *Loop
 	flight    backend.Flight // where it runs without a goroutine
+	names     names          // names.go
 }
 
 // newExecution makes an execution to be used again and again.
@@ -122,6 +123,7 @@ func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
 		}
 		c := &ex.calls[i]
 		c.Request, c.Err, c.Ramps, c.Mark, c.Exit, c.Confidence = t.req.Call.Request, nil, 0, false, -1, 0
+		c.ID, c.Trace = t.req.Call.ID, t.req.Call.Trace
 		if ex.staged != nil {
 			c.Ramps, c.Mark = t.req.Ramps, true
 		}
@@ -167,6 +169,7 @@ func (ex *execution) launch(on *reactor.Loop) {
 		l.finish(ex, err, on)
 		return
 	}
+	ex.identify()
 	starter := l.cfg.Backends[ex.worker].(backend.Starter)
 	if !starter.Start(ex.ctx, on, l.cfg.Core.Models[ex.model].Name, ex.ptrs, &ex.flight) {
 		go func() { l.finish(ex, l.run(ex), nil) }()
@@ -212,6 +215,7 @@ func (ex *execution) stop() {
 func (l *Loop) carry(ex *execution) {
 	err := ex.slice()
 	if err == nil {
+		ex.identify()
 		err = l.run(ex)
 	}
 	l.finish(ex, err, nil)
@@ -288,6 +292,7 @@ func (l *Loop) finish(ex *execution, err error, on *reactor.Loop) {
 		l.cfg.Observer.BatchDone(BatchReport{
 			Worker: ex.worker, Model: ex.model, Requests: len(ex.members), Items: ex.items,
 			Ran: ran, Predicted: ex.predicted, Err: err,
+			Started: l.epoch.Add(time.Duration(ex.started)), Merged: ex.names.number, Links: ex.names.links,
 		})
 		for range retried {
 			l.cfg.Observer.Retried(ex.model)
@@ -315,7 +320,7 @@ func (ex *execution) release() {
 		ex.watch.release()
 	}
 	for i := range ex.calls {
-		ex.calls[i].Request = nil
+		ex.calls[i].Request, ex.calls[i].ID, ex.calls[i].Trace.State = nil, nil, nil
 		if cap(ex.calls[i].Response.Body) > maxKept {
 			ex.calls[i].Response.Body = nil
 		}
@@ -325,7 +330,7 @@ func (ex *execution) release() {
 // deliver hands member i its answer, by exchanging buffers.
 func (t *ticket) deliver(ex *execution, i int, ran time.Duration) {
 	r, c := t.req, &ex.calls[i]
-	r.Worker, r.Batch, r.Ran, r.Parts = ex.worker, ex.items, ran, max(1, len(t.parts))
+	r.Worker, r.Batch, r.Merged, r.Ran, r.Parts = ex.worker, ex.items, ex.names.number, ran, max(1, len(t.parts))
 	r.Exit, r.Confidence = c.Exit, c.Confidence
 	if len(t.parts) > 0 {
 		return // the rows are put together by who waits for them

@@ -10,6 +10,7 @@ import (
 	"motley/internal/earlyexit"
 	"motley/internal/oip"
 	"motley/internal/pool"
+	"motley/internal/tracecontext"
 )
 
 // Request is one client call on its way through the loop. The caller fills in
@@ -38,6 +39,7 @@ type Request struct {
 	// one that was answered, and Queued goes up to the start of the first.
 	Worker   pool.WorkerID // who answered; −1 when nobody was asked
 	Batch    int           // items of the batch that it was answered in
+	Merged   uint64        // the number of that batch, where there were others in it; 0 = none
 	Parts    int           // executions that answered it, each some of its rows; 1 as a rule
 	Attempts int           // executions it took part in
 	Queued   time.Duration // from arrival to the start of the execution that answered
@@ -110,6 +112,13 @@ type BatchReport struct {
 	Ran       time.Duration
 	Predicted time.Duration // the estimate at start; 0 = nothing was known
 	Err       error         // nil, or the *backend.Error
+
+	// Of a batch of several requests some of which are in a trace that is recorded: when
+	// it started, its number, and where those members stand. Links holds during the
+	// call; it is empty otherwise.
+	Started time.Time
+	Merged  uint64
+	Links   []tracecontext.Context
 }
 
 // Observer is told of what ended. Methods are called without the loop's lock, but

@@ -29,6 +29,8 @@ type Config struct {
 	// Gates decide, by model, who is answered early; nil, and past the end of a
 	// short slice: nobody.
 	Gates []*gate.Gate
+	// Traced says that requests have their places in traces, and so shall batches.
+	Traced bool
 	// Health says how workers are judged; nil: they are not.
 	Health *HealthConfig
 }
@@ -218,7 +220,7 @@ func (t *ticket) end() {
 
 // reset clears what Do fills in.
 func (r *Request) reset() {
-	r.Worker, r.Batch, r.Parts, r.Attempts, r.Queued, r.Ran, r.Exit, r.Confidence = -1, 0, 0, 0, 0, 0, -1, 0
+	r.Worker, r.Batch, r.Merged, r.Parts, r.Attempts, r.Queued, r.Ran, r.Exit, r.Confidence = -1, 0, 0, 0, 0, 0, 0, -1, 0
 }
 
 func (l *Loop) deadlineLocked(now mono.Time, r *Request) mono.Time {

@@ -89,6 +89,7 @@ func (s *Server) identified(ctx *fasthttp.RequestCtx, x *exchange) bool {
 		s.deny(ctx, x, reason, 0)
 		return false
 	}
+	x.tenant = a.Guard.TenantName(x.call.Tenant)
 	return true
 }
 

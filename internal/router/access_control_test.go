@@ -313,8 +313,9 @@ func TestAccessKeepsSecrets(t *testing.T) {
 	if err := f.server.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	log := f.log.String()
-	if !strings.Contains(log, "status=401") || !strings.Contains(log, "status=429") {
+	f.access.Close()
+	log := f.log.String() + f.lines.String()
+	if !strings.Contains(log, `"status":401`) || !strings.Contains(log, `"status":429`) {
 		t.Fatalf("the log lacks requests:\n%.2000s", log)
 	}
 	pages := string(f.admin("GET", "/metrics").body) + string(f.admin("GET", "/debug/state").body)

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"net/netip"
 	"sync"
 	"sync/atomic"
 
@@ -30,6 +31,7 @@ type client struct {
 	loop  *reactor.Loop
 	fd    int
 	place int32
+	peer  netip.AddrPort
 	due   atomic.Int64 // when it is given up, on the loop's clock; 0 = never
 	ended bool         // the client sends no more than what is there
 	heard bool         // a request was answered

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp/fasthttputil"
 
+	"motley/internal/accesslog"
 	"motley/internal/dispatch"
 	"motley/internal/live"
 	"motley/internal/oip"
@@ -135,6 +136,8 @@ type fixture struct {
 
 	dialTCP func() *net.TCPConn // hostile_test.go
 	first   string
+	access  *accesslog.Log // of all requests
+	lines   logBuffer      // what it has written
 }
 
 type logBuffer struct {
@@ -194,6 +197,14 @@ func newIdleFixture(t testing.TB, change func(*Config)) *fixture {
 		},
 		MaxBody: 1 << 20, Loops: f.loops(),
 	}
+	f.access = accesslog.New(&f.lines, cfg.Log)
+	all, err := f.access.Prepare(&accesslog.Settings{File: "-", Sample: 1, Client: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all()
+	cfg.AccessLog = f.access
+	t.Cleanup(f.access.Close)
 	if change != nil {
 		change(&cfg)
 	}

@@ -54,13 +54,14 @@ func (f *front) accept() error {
 			s.turnAway(nc)
 			continue
 		}
+		peer := peerOf(nc.RemoteAddr())
 		fd, err := reactor.Detach(nc)
 		if err != nil {
 			s.log.Warn("a client is turned away", "error", err)
 			continue
 		}
 		s.open.Add(1)
-		c := &client{front: f, loop: s.cfg.Loops[n%len(s.cfg.Loops)], fd: fd, extra: over >= 0}
+		c := &client{front: f, loop: s.cfg.Loops[n%len(s.cfg.Loops)], fd: fd, extra: over >= 0, peer: peer}
 		c.loop.Post(c)
 	}
 }

@@ -24,12 +24,12 @@ import (
 // place, come to the same.
 func TestHeadersBothWays(t *testing.T) {
 	names := []string{
-		"Inference-Header-Content-Length", "Accept-Encoding", "X-Request-Id", "Traceparent", "Grpc-Timeout",
+		"Inference-Header-Content-Length", "Accept-Encoding", "X-Request-Id", "Traceparent", "Tracestate", "Grpc-Timeout",
 		"X-Envoy-Expected-Rq-Timeout-Ms", "X-Envoy-Upstream-Rq-Timeout-Ms", "X-Request-Timeout-Seconds",
 		"X-Request-Timeout-Ms", "X-Stainless-Timeout", "X-Llm-D-Slo-Ttft-Ms", "User-Agent",
 		"Authorization", "X-Api-Key",
 	}
-	if want := len(deadlineHeaders) + 7; len(names) != want {
+	if want := len(deadlineHeaders) + 8; len(names) != want {
 		t.Fatalf("%d names, the front end reads %d of them", len(names), want)
 	}
 	heads := []string{""}
@@ -163,8 +163,9 @@ func TestFrontAllocatesNothing(t *testing.T) {
 	if !onReactors || raceEnabled {
 		t.Skip("no reactors in this round, or allocations are not counted under the race detector")
 	}
-	f := newFixture(t, func(cfg *Config) {
-		cfg.Loop = instant{cfg.Loop.(*fakeLoop)}
+	tracer, _ := traced(t, 0)
+	f := newFixture(t, func(cfg *Config) { // every request has a line, and is asked whether it is recorded
+		cfg.Loop, cfg.Tracer = instant{cfg.Loop.(*fakeLoop)}, tracer
 		cfg.Log = slog.New(slog.DiscardHandler)
 	})
 	conn := f.dial()
@@ -182,6 +183,9 @@ func TestFrontAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(2000, exchange); n > 0 {
 		t.Errorf("%.2f allocations per request", n)
+	}
+	if err := tracer.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -10,6 +11,8 @@ import (
 	"motley/internal/access"
 	"motley/internal/live"
 	"motley/internal/oip"
+	"motley/internal/tracecontext"
+	"motley/internal/tracing"
 )
 
 // exchange is the state of one request on its way. Exchanges are reused.
@@ -19,12 +22,20 @@ type exchange struct {
 	model   *model // nil where the path names none that is configured
 	headers headers
 	id      []byte // x-request-id of the answer
+	state   []byte // tracestate
 	lines   []byte // headers of the answer, as they go out
 
 	pass access.Pass
 
-	call  live.Request
-	head  oip.Request
+	call     live.Request
+	head     oip.Request
+	tenant   string         // who sent it, where that is known
+	peer     netip.AddrPort // the client, where the HTTP library does not know it
+	ending   ending         // why it got no answer
+	span     tracing.Span
+	asked    time.Time // when the loop was, where the request is recorded
+	received int       // bytes of a body that was taken out of the request
+
 	ran   bool   // the loop was asked
 	spare []byte // the decompressed request body, or the uncompressed answer
 	held  int    // bytes of the budget, for spare
@@ -41,7 +52,7 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	streamed := x.target.endpoint == modelStream
 	x.headers.read(&ctx.Request.Header)
 	s.readTenant(&x.headers, &ctx.Request.Header)
-	x.identify()
+	s.identify(x)
 	x.apply(ctx)
 
 	if s.end.parting.Load() {
@@ -60,14 +71,30 @@ func (s *Server) acquire(t target) *exchange {
 	return x
 }
 
-// identify has the answer carry the request's identifiers.
-func (x *exchange) identify() {
-	x.id = appendRequestID(x.id[:0], x.headers.requestID)
+// identify has the request, and its answer, carry the request's identifiers.
+func (s *Server) identify(x *exchange) {
+	h, call := &x.headers, &x.call.Call
+	x.id = appendRequestID(x.id[:0], h.requestID)
 	x.lines = appendLine(x.lines[:0], headerRequestID, x.id)
-	if validTraceparent(x.headers.traceparent) {
-		x.lines = appendLine(x.lines, headerTraceparent, x.headers.traceparent)
-	} else {
-		x.headers.traceparent = nil
+	call.ID = x.id
+	if h.traceparents == 1 && call.Trace.Parse(h.traceparent) {
+		if tracecontext.ValidState(h.tracestate) {
+			x.state = append(x.state[:0], h.tracestate...) // streams outlive the headers
+			call.Trace.State = x.state
+		}
+		x.num = call.Trace.Append(x.num[:0])
+		x.lines = appendLine(x.lines, headerTraceparent, x.num)
+	}
+	if e := x.target.endpoint; s.cfg.Tracer != nil && (e == modelInfer || e == modelStream) {
+		x.span = s.cfg.Tracer.Begin(&call.Trace)
+	}
+}
+
+// asks notes that the loop is asked now.
+func (x *exchange) asks() {
+	x.ran = true
+	if x.span.Recorded {
+		x.asked = time.Now()
 	}
 }
 
@@ -89,7 +116,7 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, x *exchange) {
 	if x.target.endpoint == modelStream || x.target.endpoint == modelInfer {
 		s.count(x, status, took)
 	}
-	s.logAccess(ctx, x, status, took)
+	s.report(ctx, x, status, took)
 	s.release(x)
 }
 
@@ -101,6 +128,8 @@ func (s *Server) release(x *exchange) {
 	x.pass.Leave()
 	x.pass = access.Pass{}
 	x.target, x.model = target{}, nil
+	x.span, x.asked = tracing.Span{}, time.Time{}
+	x.tenant, x.peer, x.ending, x.received = "", netip.AddrPort{}, ending{}, 0
 	x.call = live.Request{}
 	if cap(x.spare) > maxSpare {
 		x.spare = nil
@@ -215,5 +244,7 @@ func (s *Server) count(x *exchange, status int, took time.Duration) {
 	}
 }
 
-// cut bounds what an error text or a log line repeats of a client's bytes.
-func cut(b []byte) []byte { return b[:min(len(b), 256)] }
+// maxCut bounds what an error text or a log line repeats of a client's bytes.
+const maxCut = 256
+
+func cut(b []byte) []byte { return b[:min(len(b), maxCut)] }

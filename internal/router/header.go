@@ -13,6 +13,7 @@ const (
 	headerLength      = "Inference-Header-Content-Length"
 	headerRequestID   = "X-Request-Id"
 	headerTraceparent = "Traceparent"
+	headerTracestate  = "Tracestate"
 	headerBatch       = "X-Motley-Batch"
 	headerParts       = "X-Motley-Parts"
 	headerExit        = "X-Motley-Exit"
@@ -22,7 +23,7 @@ const (
 	headerTiming      = "Server-Timing"
 )
 
-// maxRequestID is the most bytes of a client's x-request-id that are echoed.
+// maxRequestID is the most bytes of a client's x-request-id that is taken.
 const maxRequestID = 128
 
 // headers are the request headers that the front end reads, found in one pass.
@@ -35,6 +36,8 @@ type headers struct {
 	acceptEncoding  []byte
 	requestID       []byte
 	traceparent     []byte
+	traceparents    int    // Traceparent headers
+	tracestate      []byte // those of several headers, with commas between them
 	deadlines       [len(deadlineHeaders)][]byte
 	authorization   []byte
 	apiKey          []byte // x-api-key
@@ -59,7 +62,10 @@ func (h *headers) read(from *fasthttp.RequestHeader) {
 		case headerRequestID:
 			first(&h.requestID, v)
 		case headerTraceparent:
+			h.traceparents++
 			first(&h.traceparent, v)
+		case headerTracestate:
+			joined(&h.tracestate, v)
 		case "Grpc-Timeout":
 			first(&h.deadlines[0], v)
 		case "X-Envoy-Expected-Rq-Timeout-Ms":
@@ -92,10 +98,17 @@ func (h *headers) take(from []http1.Field) {
 		switch len(f.Name) {
 		case 9:
 			h.named(f, "x-api-key", &h.apiKey)
+		case 10:
+			if f.Is("tracestate") {
+				joined(&h.tracestate, f.Value)
+			}
 		case 13:
 			h.named(f, "authorization", &h.authorization)
 		case 11:
-			h.named(f, "traceparent", &h.traceparent)
+			if f.Is("traceparent") {
+				h.traceparents++
+				first(&h.traceparent, f.Value)
+			}
 		case 12:
 			h.named(f, "x-request-id", &h.requestID)
 			h.named(f, "grpc-timeout", &h.deadlines[0])
@@ -137,6 +150,16 @@ func first(dst *[]byte, v []byte) {
 	*dst = v
 }
 
+// joined adds v to the values of a header that may come in pieces (RFC 9110, §5.3).
+func joined(dst *[]byte, v []byte) {
+	if *dst == nil {
+		first(dst, v)
+		return
+	}
+	whole := append(make([]byte, 0, len(*dst)+1+len(v)), *dst...) // what was read must not be written to
+	*dst = append(append(whole, ','), v...)
+}
+
 // appendRequestID appends the client's id, if it is one that may stand in a
 // header and a log line, and otherwise a new one of 32 hexadecimal digits.
 func appendRequestID(dst, given []byte) []byte {
@@ -154,34 +177,13 @@ func appendRequestID(dst, given []byte) []byte {
 }
 
 // validRequestID reports whether id has 1 to maxRequestID characters, all of
-// them letters, digits or one of - _ . : / + = @.
+// them visible ones of ASCII.
 func validRequestID(id []byte) bool {
 	if len(id) == 0 || len(id) > maxRequestID {
 		return false
 	}
 	for _, c := range id {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case bytes.IndexByte([]byte("-_.:/+=@"), c) >= 0:
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// validTraceparent reports whether v has the form of W3C Trace Context
-// version 00: 2, 32, 16 and 2 hexadecimal digits joined by dashes.
-func validTraceparent(v []byte) bool {
-	if len(v) != 55 {
-		return false
-	}
-	for i, c := range v {
-		if i == 2 || i == 35 || i == 52 {
-			if c != '-' {
-				return false
-			}
-		} else if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+		if c <= ' ' || c > '~' {
 			return false
 		}
 	}

@@ -55,7 +55,7 @@ func (s *Server) ask(ctx *fasthttp.RequestCtx, x *exchange) error {
 // begin has the answer written to the response's own buffer, which the HTTP
 // server pools.
 func (x *exchange) begin(ctx *fasthttp.RequestCtx) {
-	x.ran = true
+	x.asks()
 	x.call.Call.Response = oip.Message{Body: ctx.Response.SwapBody(nil)[:0], HeadLength: -1}
 }
 

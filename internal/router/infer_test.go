@@ -205,14 +205,21 @@ func TestServedAllocations(t *testing.T) {
 	}
 }
 
-func BenchmarkServed(b *testing.B) {
-	f := newFixture(b, func(c *Config) { c.Log = nil })
+func BenchmarkServed(b *testing.B) { benchmarkServed(b, func(c *Config) { c.Access = nil }) }
+
+func benchmarkServed(b *testing.B, change func(*Config)) {
+	f := newFixture(b, func(c *Config) {
+		c.Log = nil
+		change(c)
+	})
 	f.server.loop = loopFunc{f.loop, answerWith(jsonAnswer, -1)}
 	b.ReportAllocs()
 	if err := f.server.fast.ServeConn(&replayConn{request: []byte(post(validInfer)), left: b.N}); err != nil {
 		b.Fatal(err)
 	}
 }
+
+var replayAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
 
 // replayConn is a connection on which a client sends one request many times,
 // each when the answer to the one before was written.
@@ -231,8 +238,8 @@ func (c *replayConn) Read(b []byte) (int, error) {
 }
 func (c *replayConn) Write(b []byte) (int, error)      { c.wrote += len(b); return len(b), nil }
 func (c *replayConn) Close() error                     { return nil }
-func (c *replayConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (c *replayConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c *replayConn) LocalAddr() net.Addr              { return replayAddr }
+func (c *replayConn) RemoteAddr() net.Addr             { return replayAddr }
 func (c *replayConn) SetDeadline(time.Time) error      { return nil }
 func (c *replayConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *replayConn) SetWriteDeadline(time.Time) error { return nil }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -17,34 +18,37 @@ import (
 // HTTP, is too large, or did not arrive in time. The connection is closed afterwards.
 func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 	if c, ok := ctx.Conn().(*clientConn); ok && c.raised {
-		s.turnDown(ctx, c.fault)
+		s.turnDown(ctx, c.fault, peerOf(ctx.RemoteAddr()))
 		return
 	}
 	s.begin(ctx)
 	if !s.unread(ctx, err) {
-		s.turnDown(ctx, s.transportFault(err))
+		s.turnDown(ctx, s.transportFault(err), peerOf(ctx.RemoteAddr()))
 	}
 }
 
-// begin makes an answer ready to be written.
-func (s *Server) begin(ctx *fasthttp.RequestCtx) {
+// begin makes an answer ready to be written, and names it.
+func (s *Server) begin(ctx *fasthttp.RequestCtx) (id []byte) {
 	ctx.Response.Reset()
 	ctx.Response.Header.SetNoDefaultContentType(true)
-	ctx.Response.Header.SetBytesV(headerRequestID, appendRequestID(nil, nil))
+	id = appendRequestID(nil, nil)
+	ctx.Response.Header.SetBytesV(headerRequestID, id)
+	return id
 }
 
 // turnDown answers a request of which it is not certain, or does not matter, what it asks
 // for.
-func (s *Server) turnDown(ctx *fasthttp.RequestCtx, f *http1.Fault) {
+func (s *Server) turnDown(ctx *fasthttp.RequestCtx, f *http1.Fault, peer netip.AddrPort) {
 	if !f.Retry {
 		s.metrics.malformed.Inc()
 	}
-	s.begin(ctx)
+	id := s.begin(ctx)
 	if f.Retry {
 		s.reply(ctx, failure{status: f.Status, text: f.Text, retry: true, after: time.Second})
 	} else {
 		writeError(ctx, f.Status, f.Text)
 	}
+	s.reportMalformed(ctx, id, peer, f.Status, f.Text)
 	s.log.LogAttrs(context.Background(), slog.LevelDebug, "malformed request",
 		slog.Int("status", f.Status), slog.String("error", f.Text))
 }

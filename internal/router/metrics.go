@@ -194,6 +194,17 @@ func (r *registrar) histogram(name, help string, buckets []float64, labels ...st
 	return v
 }
 
+// Worker is what a worker is called; of an id that is none, nothing.
+func (m *Metrics) Worker(id pool.WorkerID) (l WorkerLabels) {
+	if id >= 0 && int(id) < len(m.workers) {
+		l = m.workers[id]
+	}
+	return l
+}
+
+// Model is what a model is called; of an id that is none, "_unknown".
+func (m *Metrics) Model(id pool.ModelID) string { return m.model(id).name }
+
 // model returns the series of id, those of unknown models where id is not one.
 func (m *Metrics) model(id pool.ModelID) *modelMetrics {
 	if id < 0 || int(id) >= len(m.models) {

@@ -172,29 +172,6 @@ func TestDebugState(t *testing.T) {
 	}
 }
 
-func TestAccessLog(t *testing.T) {
-	f := newFixture(t, nil)
-	f.do("POST", "/v2/models/adder/infer?key=hidden", validInfer, "X-Request-Id: r-1", "Authorization: Bearer hidden")
-	f.loop.set(func(*live.Request) error { return &live.Refusal{Reason: live.NoWorker} })
-	f.do("POST", "/v2/models/adder/infer", validInfer)
-	ctx := f.t.Context()
-	if err := f.server.Shutdown(ctx); err != nil {
-		t.Fatal(err)
-	}
-	log := f.log.String()
-	for _, want := range []string{
-		"level=DEBUG msg=request method=POST path=/v2/models/adder/infer status=200", "request_id=r-1", "batch=4",
-		"level=WARN msg=request method=POST path=/v2/models/adder/infer status=503",
-	} {
-		if !strings.Contains(log, want) {
-			t.Errorf("the log lacks %q:\n%s", want, log)
-		}
-	}
-	if strings.Contains(log, "hidden") {
-		t.Error("the log tells a secret")
-	}
-}
-
 // However many sizes of batches clients make up, few are told apart, and all are counted.
 func TestBatchSizesAreBounded(t *testing.T) {
 	var tally modelTally

@@ -57,7 +57,8 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, x *exchange, err error) {
 	s.reply(ctx, s.failure(x, err))
 }
 
-// failure says what a request's error is to its client. Refusals are counted.
+// failure says what a request's error is to its client, and notes it in x. Refusals
+// are counted.
 func (s *Server) failure(x *exchange, err error) failure {
 	var (
 		refusal  *live.Refusal
@@ -71,6 +72,7 @@ func (s *Server) failure(x *exchange, err error) failure {
 		f.status = statusLeft
 	case errors.As(err, &refusal):
 		f = s.refusal(x, refusal)
+		_ = errors.As(err, &worker) // its cause
 	case errors.As(err, &fault):
 		f = failure{fault.Status, fault.Text, fault.Retry, time.Second}
 	case errors.As(err, &protocol):
@@ -81,6 +83,7 @@ func (s *Server) failure(x *exchange, err error) failure {
 	if f.status < 400 || f.status > 599 {
 		f.status = fasthttp.StatusBadGateway
 	}
+	x.end(f, refusal, worker)
 	return f
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
+	"motley/internal/accesslog"
 	"motley/internal/dispatch"
 	"motley/internal/earlyexit"
 	"motley/internal/http1"
@@ -29,6 +30,7 @@ import (
 	"motley/internal/oip"
 	"motley/internal/pool"
 	"motley/internal/reactor"
+	"motley/internal/tracing"
 )
 
 // Loop is what the front end needs of live.Loop.
@@ -91,6 +93,10 @@ type Config struct {
 	// nobody knows.
 	Health func() []live.WorkerHealth
 	Log    *slog.Logger // default: discard
+	// Access has a line for every request that it wants; nil: there is none.
+	AccessLog *accesslog.Log
+	// Tracer records inference requests; nil: nobody does.
+	Tracer *tracing.Tracer
 
 	Name    string // of the server, in GET /v2; default "motley"
 	Version string // default "dev"
@@ -150,6 +156,7 @@ type Server struct {
 	started  time.Time
 	stopping atomic.Bool // readiness is off
 	pool     sync.Pool   // of *exchange
+	warnings warnings
 }
 
 // model is a configured model and its series.

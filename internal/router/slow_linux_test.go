@@ -77,7 +77,7 @@ func TestSlowClients(t *testing.T) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < 3*(idle+3*slow) {
 		t.Skipf("%d descriptors are too few for 2000 idle and 600 slow clients", limit.Cur)
 	}
-	f := newFixture(t, func(c *Config) { c.Log = slog.New(slog.DiscardHandler) })
+	f := newFixture(t, func(c *Config) { c.Log, c.AccessLog = slog.New(slog.DiscardHandler), nil })
 	request := post(validInfer)
 	serve := func(n int) {
 		t.Helper()
@@ -183,7 +183,7 @@ func TestLentConnections(t *testing.T) {
 		}
 		return len(d)
 	}
-	f := newFixture(t, nil)
+	f := newFixture(t, func(c *Config) { c.AccessLog = nil })
 	f.do("GET", "/v2/health/live", "")
 	const n = 50
 	before := count()

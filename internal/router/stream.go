@@ -25,7 +25,7 @@ type stream struct {
 	server *Server
 	x      *exchange
 	conn   *clientConn // nil where there is none, in tests
-	entry  accessEntry
+	about  message
 
 	ctx    context.Context // of the request in the loop; ends when the client leaves
 	cancel context.CancelFunc
@@ -90,16 +90,18 @@ func (s *Server) stream(ctx *fasthttp.RequestCtx, x *exchange) {
 
 // start hands the request to the loop.
 func (s *Server) start(ctx *fasthttp.RequestCtx, x *exchange) *stream {
-	st := &stream{server: s, x: x, entry: entryOf(ctx), asked: x.call.Ramps, done: make(chan struct{})}
+	st := &stream{server: s, x: x, about: messageOf(ctx, x), asked: x.call.Ramps, done: make(chan struct{})}
 	st.ramps = make(chan event, bits.OnesCount32(st.asked))
 	if st.asked != 0 {
 		x.call.Show = st.show
 	}
-	// What the HTTP server would use again is taken from it.
+	x.received = st.about.in
+	// What the HTTP server would use again is taken from it, or copied.
 	ctx.Request.SwapBody(nil)
-	x.headers.traceparent = bytes.Clone(x.headers.traceparent)
+	st.about.method, st.about.path = bytes.Clone(st.about.method), bytes.Clone(st.about.path)
+	x.target = route(st.about.path)
 	x.call.Call.Response = oip.Message{HeadLength: -1}
-	x.ran = true
+	x.asks()
 
 	st.ctx, st.cancel = context.WithCancel(context.Background())
 	if conn, ok := ctx.Conn().(*clientConn); ok {
@@ -158,7 +160,7 @@ func (st *stream) Read(p []byte) (int, error) {
 	}
 	n := copy(p, st.rest)
 	st.rest = st.rest[n:]
-	st.entry.out += n
+	st.about.out += n
 	return n, nil
 }
 
@@ -175,7 +177,6 @@ func (st *stream) load() {
 	case eventError:
 		f := st.server.failure(st.x, e.err)
 		st.last, st.end = true, f.status
-		st.entry.failure = f.text
 		e.data = oip.AppendError(nil, f.text)
 	}
 	st.buffer = e.appendTo(st.buffer[:0], st.x.id)
@@ -198,13 +199,15 @@ func (st *stream) Close() error {
 	}
 	st.closed = true
 	st.stop()
-	if st.status == 0 {
-		st.status, st.entry.failure = statusLeft, errLeft.Error()
-	}
 	s, x := st.server, st.x
+	if st.status == 0 {
+		st.status, x.ending = statusLeft, ending{failure: failure{text: errLeft.Error()}}
+	}
 	took := time.Since(x.start)
 	s.count(x, st.status, took)
-	s.writeAccess(&st.entry, x, st.status, took)
+	if s.tells(x, st.status, took) {
+		s.tell(&st.about, x, st.status, took)
+	}
 	x.head = oip.Request{} // its inputs are the body's bytes
 	s.release(x)
 	return nil

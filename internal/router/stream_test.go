@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -259,8 +260,14 @@ func TestStreamClientLeaves(t *testing.T) {
 			}
 			f.wantMetric(`motley_requests_total{code="499",model="adder"}`, 1)
 			f.wantMetric(`motley_requests_total{code="200",model="adder"}`, 0)
-			if log := f.log.String(); !strings.Contains(log, "path=/v2/models/adder/infer_stream status=499") || !strings.Contains(log, "request_id=leaver") {
-				t.Errorf("the log does not tell:\n%s", log)
+			all := f.logged()
+			all = slices.DeleteFunc(all, func(l map[string]any) bool { return l["id"] != "leaver" })
+			if len(all) != 1 {
+				t.Fatalf("the access log has %v", all)
+			}
+			if l := all[0]; l["outcome"] != "left" || l["status"] != 499.0 || l["path"] != "/v2/models/adder/infer_stream" ||
+				l["model"] != "adder" || l["items"] != 1.0 || l["bytes_in"] != float64(len(validInfer)) {
+				t.Errorf("the access log has %v", l)
 			}
 		})
 	}

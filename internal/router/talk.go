@@ -84,9 +84,10 @@ func (t *talk) begin(c *client) {
 	ctx.Request.SetBodyRaw(t.in[r.Head:t.whole])
 	t.x = s.acquire(route(r.Path))
 	x := t.x
+	x.peer = c.peer
 	x.headers.take(r.Fields)
 	s.takeTenant(&x.headers, r.Fields)
-	x.identify()
+	s.identify(x)
 	if !s.known(ctx, x) {
 		x.apply(ctx)
 		t.finish()
@@ -154,7 +155,7 @@ func (t *talk) finish() {
 func (t *talk) refuse(c *client, f *http1.Fault) {
 	t.client, t.hangUp, t.whole, t.out = c, true, len(t.in), t.out[:0]
 	t.open()
-	t.front.server.turnDown(&t.ctx, f)
+	t.front.server.turnDown(&t.ctx, f, t.client.peer)
 	t.send()
 }
 
