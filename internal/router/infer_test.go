@@ -205,7 +205,7 @@ func TestServedAllocations(t *testing.T) {
 	}
 }
 
-func BenchmarkServed(b *testing.B) { benchmarkServed(b, func(c *Config) { c.Access = nil }) }
+func BenchmarkServed(b *testing.B) { benchmarkServed(b, func(c *Config) { c.AccessLog = nil }) }
 
 func benchmarkServed(b *testing.B, change func(*Config)) {
 	f := newFixture(b, func(c *Config) {
