@@ -59,7 +59,7 @@ type exitClassState struct {
 // debugExits answers where early exit stands, for each model that has it.
 func (s *Server) debugExits(ctx *fasthttp.RequestCtx) {
 	all := []exitState{}
-	for _, m := range s.order {
+	for _, m := range s.offered() {
 		if e, ok := m.exitState(); ok {
 			all = append(all, e)
 		}

@@ -29,7 +29,7 @@ func (s *Server) ready() bool {
 	if s.stopping.Load() {
 		return false
 	}
-	for _, m := range s.order {
+	for _, m := range s.offered() {
 		if !s.loop.ModelReady(m.ID) {
 			return false
 		}
@@ -121,8 +121,8 @@ func configTensors(of []oip.TensorMetadata, batched bool) []oip.ConfigTensor {
 }
 
 func (s *Server) allStats(ctx *fasthttp.RequestCtx) {
-	answer := oip.StatsResponse{ModelStats: make([]oip.ModelStats, 0, len(s.order))}
-	for _, m := range s.order {
+	answer := oip.StatsResponse{ModelStats: make([]oip.ModelStats, 0, len(s.offered()))}
+	for _, m := range s.offered() {
 		answer.ModelStats = append(answer.ModelStats, m.stats())
 	}
 	writeJSON(ctx, answer)
@@ -136,8 +136,8 @@ func (s *Server) repositoryIndex(ctx *fasthttp.RequestCtx) {
 			return
 		}
 	}
-	index := make([]oip.RepositoryIndexEntry, 0, len(s.order))
-	for _, m := range s.order {
+	index := make([]oip.RepositoryIndexEntry, 0, len(s.offered()))
+	for _, m := range s.offered() {
 		e := oip.RepositoryIndexEntry{Name: m.Name, Version: m.versions(m.Info())[0], State: oip.StateReady}
 		if !s.loop.ModelReady(m.ID) {
 			e.State, e.Reason = oip.StateUnavailable, "no worker is up"
@@ -184,10 +184,10 @@ func (s *Server) debugState(ctx *fasthttp.RequestCtx) {
 		UptimeS:   time.Since(s.started).Seconds(),
 		Stopping:  s.stopping.Load(),
 		Open:      int(s.fast.GetOpenConnectionsCount()),
-		Models:    make([]modelState, 0, len(s.order)),
+		Models:    make([]modelState, 0, len(s.offered())),
 		Loop:      s.loop.Snapshot(),
 	}
-	for _, m := range s.order {
+	for _, m := range s.offered() {
 		info := m.Info()
 		state.Models = append(state.Models, modelState{
 			Name: m.Name, ID: m.ID, Ready: s.loop.ModelReady(m.ID),
