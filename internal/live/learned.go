@@ -23,12 +23,26 @@ func (l *Loop) Learned() []pool.Learned {
 func (l *Loop) copyProfile(m pool.ModelID, t pool.TypeID) *pool.Profile {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.mu.core.Profile(m, t)
-	if p == nil {
-		p = l.model(m).profile(t) // no worker of the type serves the model now
+	if p := l.profileLocked(m, t); p != nil && p.Samples() > 0 {
+		return p.Clone()
 	}
-	if p == nil || p.Samples() == 0 {
-		return nil
+	return nil
+}
+
+func (l *Loop) profileLocked(m pool.ModelID, t pool.TypeID) *pool.Profile {
+	if p := l.mu.core.Profile(m, t); p != nil {
+		return p
 	}
-	return p.Clone()
+	return l.model(m).profile(t) // no worker of the type serves the model now
+}
+
+// Profile returns a copy of what is known of a model's latencies on an instance type; nil
+// where nothing ever was.
+func (l *Loop) Profile(m pool.ModelID, t pool.TypeID) *pool.Profile {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := l.profileLocked(m, t); p != nil {
+		return p.Clone()
+	}
+	return nil
 }

@@ -98,6 +98,9 @@ func (l *Loop) Join(j Joining) (*Member, error) {
 	}
 	t.workers[m.id] = m
 	l.table.Store(t)
+	if m.Placed != nil {
+		m.Placed(m.id)
+	}
 	l.stepLocked(dispatch.Event{At: now, Kind: dispatch.WorkerJoin, Worker: m.id, Change: &dispatch.Change{Worker: m.Worker}}, &wakes)
 	if l.mu.watching {
 		l.probeLocked(m, nil)

@@ -85,7 +85,10 @@ func (l *Loop) Watch() {
 // first round.
 func (l *Loop) probeLocked(m *Member, first chan<- struct{}) {
 	m.watched = make(chan struct{})
-	wait := l.firstWait(m.id, len(l.table.Load().workers))
+	if m.Every == 0 {
+		m.Every = l.cfg.Probe.Interval
+	}
+	wait := firstWait(m.Every, m.id, len(l.table.Load().workers))
 	l.done.Go(func() {
 		defer close(m.watched)
 		m.watch(first, wait)
@@ -129,7 +132,7 @@ func (m *Member) watch(first chan<- struct{}, wait time.Duration) {
 	if first != nil {
 		first <- struct{}{}
 	}
-	if l.cfg.Probe.Interval < 0 {
+	if m.Every < 0 {
 		return
 	}
 	tick := time.NewTicker(wait)
@@ -140,7 +143,7 @@ func (m *Member) watch(first chan<- struct{}, wait time.Duration) {
 			return
 		case <-tick.C:
 			if !set {
-				tick.Reset(l.cfg.Probe.Interval)
+				tick.Reset(m.Every)
 			}
 			round()
 		}
@@ -150,8 +153,8 @@ func (m *Member) watch(first chan<- struct{}, wait time.Duration) {
 // firstWait is how long after its first probe one of n workers is probed again: its share
 // of an interval, so that the probes of many workers are spread over it evenly and do not
 // come in bursts that requests have to wait for.
-func (l *Loop) firstWait(w pool.WorkerID, n int) time.Duration {
-	after := l.cfg.Probe.Interval * time.Duration(w+1) / time.Duration(n)
+func firstWait(every time.Duration, w pool.WorkerID, n int) time.Duration {
+	after := every * time.Duration(w+1) / time.Duration(n)
 	if after > together {
 		after -= after % together
 	}

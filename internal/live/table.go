@@ -3,6 +3,7 @@ package live
 import (
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"motley/internal/backend"
 	"motley/internal/gate"
@@ -94,6 +95,11 @@ type Joining struct {
 	Backend backend.Backend // the loop closes it
 	// Telemetry tells how its hardware does; nil: nobody does.
 	Telemetry Telemetry
+	// Every is the time between two probes of it; 0: the loop's.
+	Every time.Duration
+	// Placed is told the worker's ID before the worker gets work; it must not block. nil:
+	// nobody is.
+	Placed func(pool.WorkerID)
 	// Closed is called once it is gone and its backend closed; nil: nobody is told. When
 	// the loop is closed while the worker is there, it is not called.
 	Closed func()

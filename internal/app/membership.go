@@ -1,0 +1,169 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"motley/internal/config"
+	"motley/internal/live"
+	"motley/internal/pool"
+)
+
+// standing is one worker that the router has by its name. One that it takes over from
+// may be there beside it for a while, and has no name any more.
+type standing struct {
+	config.Worker // with a count of 1
+	print         print
+	added         bool         // by the admin API, and not by the file
+	joined        *joined      // what it was made of
+	member        *live.Member // nil: it joined when the router stopped
+
+	mu      sync.Mutex
+	until   time.Time          // when it goes at the latest; zero: it does not
+	unwatch context.CancelFunc // of its spot notices; nil: it has none
+}
+
+// print tells whether a worker is still the same.
+type print struct {
+	worker  config.Worker
+	serves  []string
+	tensors []config.Tensor // that it answers with, where it is emulated
+	breaker config.Breaker
+	points  []pool.Point // by which it is paced
+}
+
+func printOf(cfg *config.Config, w *config.Worker) print {
+	p := print{worker: *w, serves: cfg.Serves(w), breaker: cfg.Breaker}
+	if w.Emulated != nil {
+		p.points = cfg.Points(w.Emulated.ProfileModel, w.Type)
+		for _, name := range p.serves {
+			m := modelNamed(cfg, name)
+			p.tensors = append(append(p.tensors, m.Inputs...), m.Outputs...)
+		}
+	}
+	return p
+}
+
+// leave has it go within some time.
+func (s *standing) leave(within time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unwatch != nil {
+		s.unwatch()
+		s.unwatch = nil
+	}
+	s.until = time.Now().Add(within)
+	if s.member != nil {
+		s.member.Leave(within)
+	}
+}
+
+// membership is which workers and models the router has at present.
+type membership struct {
+	changing sync.Mutex // one change at a time
+	file     atomic.Pointer[config.Config]
+	patience time.Duration // how long workers that join are waited for
+	ctx      context.Context
+	stop     context.CancelFunc
+	done     sync.WaitGroup // what goes on in the background
+
+	mu       sync.Mutex     // guards what follows
+	whole    *config.Config // that of the file, and what was added
+	standing []*standing    // in its order
+	models   []config.Model // that are offered
+}
+
+// begin takes in what the router starts with.
+func (m *membership) begin(cfg *config.Config, loop *live.Loop, workers []*joined) {
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	m.patience = settleTime
+	m.file.Store(cfg)
+	m.whole, m.models = cfg, cfg.Models
+	for i, j := range workers {
+		s := &standing{Worker: *j.cfg, print: printOf(cfg, j.cfg), joined: j, member: loop.Member(pool.WorkerID(i))}
+		s.member.Closed = j.Closed // nobody has been told to leave yet
+		m.standing = append(m.standing, s)
+	}
+}
+
+// close ends what goes on in the background.
+func (m *membership) close() {
+	if m.stop == nil {
+		return
+	}
+	m.stop()
+	m.done.Wait()
+}
+
+func (m *membership) list() []*standing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.standing)
+}
+
+// named is the worker of that name; nil: there is none.
+func (m *membership) named(name string) *standing {
+	for _, s := range m.list() {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// set says who is there from now on. Models that are new are not offered yet, others that
+// are not there any more are not offered from now on.
+func (m *membership) set(whole *config.Config, all []*standing) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var models []config.Model
+	for _, is := range whole.Models {
+		if slices.ContainsFunc(m.models, func(was config.Model) bool { return was.Name == is.Name }) {
+			models = append(models, is)
+		}
+	}
+	m.whole, m.standing, m.models = whole, all, models
+}
+
+// offer says which models are.
+func (m *membership) offer(models []config.Model) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.models = models
+}
+
+func (m *membership) offered() []config.Model {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.models
+}
+
+// configuration is the one in effect, with what was added to the file's.
+func (m *membership) configuration() *config.Config {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.whole
+}
+
+// merge puts the workers that were added to those of a file, as far as they fit: where the
+// file has another one of the name, or lacks what one needs, the file counts. It
+// returns the names of those that are added, too.
+func (m *membership) merge(file *config.Config, log *slog.Logger) (*config.Config, map[string]bool) {
+	whole, added := file, map[string]bool{}
+	for _, s := range m.list() {
+		if !s.added {
+			continue
+		}
+		with, err := whole.WithWorker(s.Worker)
+		if err != nil {
+			log.Warn("a worker that was added leaves: it does not fit the configuration any more", "worker", s.Name, "error", err)
+			continue
+		}
+		whole, added[s.Name] = with, true
+	}
+	return whole, added
+}
