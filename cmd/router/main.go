@@ -42,7 +42,8 @@ Without -config it serves the built-in model 'fashion' on this machine's CPUs:
 To put it in front of servers of your own (Triton, KServe, MLServer, OpenVINO),
 write a file like configs/remote.yaml and run router -config FILE; every field
 is in docs/configuration.md. Look at /debug/state and /metrics while it runs.
-SIGTERM or SIGINT finishes what is under way and then stops.
+SIGTERM or SIGINT finishes what is under way and then stops. SIGHUP reads the
+configuration again, without losing a request.
 
 Flags of serve:
   -config FILE   the configuration; default: the built-in one
@@ -159,12 +160,16 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprintf(stderr, "router: unexpected argument %q; a configuration is given as -config FILE\n", fs.Arg(0))
 		return errUsage
 	}
-	cfg, err := load(*file)
+	read := func() (*config.Config, error) {
+		cfg, err := load(*file)
+		if err == nil && *listen != "" {
+			cfg.Listen = *listen
+		}
+		return cfg, err
+	}
+	cfg, err := read()
 	if err != nil {
 		return err
-	}
-	if *listen != "" {
-		cfg.Listen = *listen
 	}
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
@@ -172,10 +177,11 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	log := logger(cfg.Log, stderr)
 	slog.SetDefault(log)
-	a, err := app.New(cfg, app.Options{Log: log, Version: version()})
+	a, err := app.New(cfg, app.Options{Log: log, Version: version(), Load: read, File: *file})
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	reloadOnHangup(ctx, a)
 	return a.Serve(ctx, ln)
 }
 

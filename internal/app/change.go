@@ -159,7 +159,12 @@ func (a *App) discard(c *change) {
 	a.pool.learning.Lock()
 	a.pool.memory.read = c.read
 	a.pool.learning.Unlock()
-	for _, s := range c.joins {
+	a.discardJoins(c.joins)
+}
+
+// discardJoins frees workers that do not join.
+func (a *App) discardJoins(all []*standing) {
+	for _, s := range all {
 		if err := s.joined.Backend.Close(); err != nil {
 			a.log.Warn("worker's connections do not close", "worker", s.Name, "error", err)
 		}

@@ -62,6 +62,20 @@ func (s *standing) leave(within time.Duration) {
 	}
 }
 
+// leavesBy is when it goes at the latest; zero: it stays.
+func (s *standing) leavesBy() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.until
+}
+
+// stay takes leave back.
+func (s *standing) stay() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.until = time.Time{}
+}
+
 // membership is which workers and models the router has at present.
 type membership struct {
 	changing sync.Mutex // one change at a time
@@ -72,7 +86,7 @@ type membership struct {
 	done     sync.WaitGroup // what goes on in the background
 
 	mu       sync.Mutex     // guards what follows
-	whole    *config.Config // that of the file, and what was added
+	whole    *config.Config // the file's, with the workers there are in place of its own
 	standing []*standing    // in its order
 	models   []config.Model // that are offered
 }
@@ -82,12 +96,13 @@ func (m *membership) begin(cfg *config.Config, loop *live.Loop, workers []*joine
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.patience = settleTime
 	m.file.Store(cfg)
-	m.whole, m.models = cfg, cfg.Models
 	for i, j := range workers {
 		s := &standing{Worker: *j.cfg, print: printOf(cfg, j.cfg), joined: j, member: loop.Member(pool.WorkerID(i))}
 		s.member.Closed = j.Closed // nobody has been told to leave yet
 		m.standing = append(m.standing, s)
 	}
+	m.models = cfg.Models
+	m.set(cfg, m.standing)
 }
 
 // close ends what goes on in the background.
@@ -126,7 +141,12 @@ func (m *membership) set(whole *config.Config, all []*standing) {
 			models = append(models, is)
 		}
 	}
-	m.whole, m.standing, m.models = whole, all, models
+	with := *whole
+	with.Workers = nil
+	for _, s := range all {
+		with.Workers = append(with.Workers, s.Worker)
+	}
+	m.whole, m.standing, m.models = &with, all, models
 }
 
 // offer says which models are.

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"motley/internal/config"
+	"motley/internal/live"
 )
 
 // reloaded are the parts of a configuration that Reload takes in, or that nothing in a
@@ -23,7 +24,10 @@ var reloaded = []string{"models", "instance_types", "profiles", "workers", "brea
 func (a *App) Reload(cfg *config.Config) error {
 	a.members.changing.Lock()
 	defer a.members.changing.Unlock()
-	err := a.reload(cfg)
+	err := live.ErrStopping
+	if a.members.ctx.Err() == nil {
+		err = a.reload(cfg)
+	}
 	a.reloads.note(err)
 	return err
 }

@@ -72,14 +72,3 @@ func (c *Config) with(w Worker) *Config {
 	with.Workers = append(slices.Clone(c.Workers), w)
 	return &with
 }
-
-// Without returns a copy of c that lacks the entry of that name among its workers, or why
-// there has to be one.
-func (c *Config) Without(name string) (*Config, error) {
-	less := *c
-	less.Workers = slices.DeleteFunc(slices.Clone(c.Workers), func(w Worker) bool { return w.Name == name })
-	if list := less.Validate(); len(list) > 0 {
-		return nil, &Invalid{Name: "without worker " + name, Violations: list}
-	}
-	return &less, nil
-}

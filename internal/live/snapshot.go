@@ -24,18 +24,31 @@ func (l *Loop) Snapshot() Snapshot {
 			}
 		}
 	}
-	for i, m := range table.workers {
-		if m.removed {
-			continue
+	for _, m := range table.workers {
+		if !m.removed {
+			s.Workers = append(s.Workers, m.stateLocked())
 		}
-		w := core.Worker(pool.WorkerID(i))
-		s.Workers = append(s.Workers, WorkerState{
-			Name: m.Worker.Name, Type: table.types[m.Worker.Type].Name, Backend: m.Backend.Describe(), Leaving: m.leaving,
-			State: w.State.String(), Breaker: w.Breaker.String(), Batches: w.Batches, Items: w.Items,
-			BusyMS: ms(w.Left), Finished: w.Finished, Failures: w.Failures,
-		})
 	}
 	return s
+}
+
+func (m *Member) stateLocked() WorkerState {
+	w := m.loop.mu.core.Worker(m.id)
+	return WorkerState{
+		Name: m.Worker.Name, Type: m.loop.table.Load().types[m.Worker.Type].Name, Backend: m.Backend.Describe(), Leaving: m.leaving,
+		State: w.State.String(), Breaker: w.Breaker.String(), Batches: w.Batches, Items: w.Items,
+		BusyMS: ms(w.Left), Finished: w.Finished, Failures: w.Failures,
+	}
+}
+
+// Report returns the worker's part of a snapshot; false once it is gone.
+func (m *Member) Report() (WorkerState, bool) {
+	m.loop.mu.Lock()
+	defer m.loop.mu.Unlock()
+	if m.removed {
+		return WorkerState{}, false
+	}
+	return m.stateLocked(), true
 }
 
 // meanSizes are the batch sizes, in items, whose estimates are shown.
