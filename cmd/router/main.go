@@ -175,13 +175,15 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("cannot listen: %w", err)
 	}
+	hangup, stop := hangups()
+	defer stop()
 	log := logger(cfg.Log, stderr)
 	slog.SetDefault(log)
 	a, err := app.New(cfg, app.Options{Log: log, Version: version(), Load: read, File: *file})
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	reloadOnHangup(ctx, a)
+	go reloadOn(ctx, hangup, a)
 	return a.Serve(ctx, ln)
 }
 

@@ -83,6 +83,9 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, metrics: metrics, reloads: newReloads(registry)}
 	a.members.begin(cfg, loop, p.joined)
 	loop.Watch()
+	for _, s := range a.members.list() {
+		a.watchSpot(s)
+	}
 	if t := p.telemetry; t != nil {
 		registry.MustRegister(router.NewHealthCollector(loop.Health), gpu.NewCollector(t.all))
 	}

@@ -200,10 +200,10 @@ func TestReloadUnderLoad(t *testing.T) {
 	if _, text, err := c.Get(nil, "http://router/metrics"); err == nil {
 		for _, want := range []string{
 			fmt.Sprintf(`motley_config_reloads_total{result="failed"} %d`, refused), fmt.Sprintf(`motley_config_reloads_total{result="ok"} %d`, reloads),
-			"motley_config_last_reload_successful 1",
+			"motley_config_last_reload_successful 1", `motley_retries_total{model="m"} 0`, `motley_retries_total{model="n"} 0`,
 		} {
 			if !strings.Contains(string(text), want) {
-				t.Errorf("the metrics lack %s", want)
+				t.Errorf("the metrics lack %s:\n%s", want, retries(string(text)))
 			}
 		}
 	}
@@ -233,4 +233,14 @@ func TestReloadUnderLoad(t *testing.T) {
 			t.Fatalf("%d descriptors, there were %d; %d goroutines, there were %d\n%s", f, fds, n, routines, buf[:runtime.Stack(buf, true)])
 		}
 	}
+}
+
+// retries are the lines of a page that say who was tried again, and which workers failed.
+func retries(page string) (lines string) {
+	for line := range strings.Lines(page) {
+		if strings.HasPrefix(line, "motley_retries") || strings.HasPrefix(line, "motley_worker_batches") || strings.HasPrefix(line, "motley_config") {
+			lines += line
+		}
+	}
+	return lines
 }

@@ -27,7 +27,6 @@ type Member struct {
 	departing bool // depart runs
 	resting   bool // it is about to go and gets no work at all
 	vacant    bool // nothing held it when that was looked at last
-	going     bool // it goes, and nothing stops that any more
 	removed   bool // the core has forgotten it, but for what it still runs
 	began     mono.Time
 	until     mono.Time
@@ -118,7 +117,7 @@ func (m *Member) Leave(within time.Duration) {
 	l := m.loop
 	var wakes wakeList
 	l.mu.Lock()
-	if !l.mu.stopping && !m.going {
+	if !l.mu.stopping && !m.removed {
 		now := l.now()
 		m.until = now.Add(max(0, within))
 		if !m.leaving {
@@ -141,7 +140,7 @@ func (m *Member) Stay() bool {
 	l := m.loop
 	var wakes wakeList
 	l.mu.Lock()
-	stays := !m.going
+	stays := !m.removed
 	if stays && m.leaving {
 		l.unleaveLocked(m)
 		now := l.now()
@@ -208,7 +207,7 @@ func (m *Member) depart() {
 		}
 		timer.Reset(next.Sub(l.now()))
 	}
-	m.remove()
+	m.clear()
 }
 
 // look reports whether the worker goes now, else when to look again; Never where it
@@ -228,7 +227,7 @@ func (m *Member) look() (next mono.Time, done bool) {
 	stays, rest := min(m.began.Add(linger), m.until), m.restLocked()
 	switch {
 	case now >= m.until, m.vacant && now >= stays:
-		m.going = true
+		m.goLocked(now, &wakes)
 		return now, true
 	case now >= rest && !m.resting:
 		m.resting = true
@@ -259,20 +258,21 @@ func (m *Member) restLocked() mono.Time {
 	return m.until.Add(-min(longest, m.until.Sub(m.began)/2))
 }
 
-// remove takes the worker away and frees what it holds.
-func (m *Member) remove() {
+// goLocked has the core forget the worker. What it runs is tried elsewhere.
+func (m *Member) goLocked(now mono.Time, wakes *wakeList) {
 	l := m.loop
-	l.clinic.left(m)
-	var wakes wakeList
-	l.mu.Lock()
 	l.unleaveLocked(m)
 	m.removed = true
-	l.stepLocked(dispatch.Event{At: l.now(), Kind: dispatch.WorkerGone, Worker: m.id}, &wakes)
+	l.stepLocked(dispatch.Event{At: now, Kind: dispatch.WorkerGone, Worker: m.id}, wakes)
 	if m.runs == 0 {
 		close(m.quiet)
 	}
-	l.mu.Unlock()
-	wakes.send(nil)
+}
+
+// clear frees what a worker held that is gone, once it runs nothing.
+func (m *Member) clear() {
+	l := m.loop
+	l.clinic.left(m)
 	m.stop()
 	if m.watched != nil {
 		<-m.watched

@@ -1,0 +1,379 @@
+package app
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"motley/internal/config"
+)
+
+// logLines is a log that is read while it is written.
+type logLines struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(p)
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
+}
+
+// operated is a router with its operators' pages.
+type operated struct {
+	*served
+	t     *testing.T
+	pages *httptest.Server
+	text  string
+}
+
+func operate(t *testing.T, text string) *operated {
+	o := &operated{t: t, text: text}
+	read := func() (*config.Config, error) { return config.Parse("test", []byte(o.text)) }
+	o.served = serveConfig(t, parsed(t, text), Options{Load: read})
+	o.pages = httptest.NewServer(o.app.AdminHandler())
+	t.Cleanup(o.pages.Close)
+	return o
+}
+
+// call returns the status and the answer, which must be JSON.
+func (o *operated) call(method, path, body string) (int, map[string]any) {
+	o.t.Helper()
+	req, err := http.NewRequest(method, o.pages.URL+path, strings.NewReader(body))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	resp, err := o.pages.Client().Do(req)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer map[string]any
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.Header.Get("Content-Type") != "application/json" {
+		o.t.Fatalf("%s %s: %v, %v", method, path, err, resp.Header)
+	}
+	if _, failed := answer["error"]; failed != (resp.StatusCode >= 400) {
+		o.t.Errorf("%s %s: %d with %v", method, path, resp.StatusCode, answer)
+	}
+	return resp.StatusCode, answer
+}
+
+// want makes a call and looks at its status, and at what the answer contains.
+func (o *operated) want(status int, contains, method, path, body string) {
+	o.t.Helper()
+	got, answer := o.call(method, path, body)
+	text, _ := json.Marshal(answer)
+	if got != status || !strings.Contains(string(text), contains) {
+		o.t.Errorf("%s %s %s: %d, %s; want %d, with %s", method, path, body, got, text, status, contains)
+	}
+}
+
+// until waits for a worker's state; "" where there is no such worker.
+func (o *operated) until(name, state string) {
+	o.t.Helper()
+	got := ""
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); <-time.After(time.Millisecond) {
+		status, w := o.call("GET", "/admin/workers/"+name, "")
+		got = ""
+		if status == 200 {
+			got = w["state"].(string)
+		}
+		if got == state {
+			return
+		}
+	}
+	o.t.Fatalf("worker %s is %q after 20 s, want %q", name, got, state)
+}
+
+func (o *operated) names() []string {
+	var all []string
+	for _, s := range o.app.members.list() {
+		all = append(all, s.Name)
+	}
+	return all
+}
+
+func remoteWorker(name, url, more string) string {
+	return fmt.Sprintf("  - {name: %s, type: t, remote: {url: %q, probe_interval: 20ms}%s}\n", name, url, more)
+}
+
+// TestOperators goes through all that operators can do.
+func TestOperators(t *testing.T) {
+	l := newLedger(t, 1)
+	url := l.urls[0]
+	o := operate(t, poolText("  - {name: m, qos: {target: 5s}}\n", []string{"t"}, []string{remoteWorker("a", url, "")}))
+	ask := func() int {
+		o.t.Helper()
+		a, err := infer(o.client(1), "m", -1, []byte(`{"inputs":[{"name":"x","shape":[1,1],"datatype":"INT32","data":[1]}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.status
+	}
+	o.until("a", "up")
+	o.want(404, "there is no worker", "GET", "/admin/workers/b", "")
+	o.want(404, "no such page", "GET", "/admin/nothing", "")
+	o.want(405, "GET, POST", "PUT", "/admin/workers", "")
+
+	added := func(name string) string {
+		return fmt.Sprintf(`{"name":%q,"type":"t","remote":{"url":%q,"probe_interval":"20ms"}}`, name, url)
+	}
+	o.want(201, `"origin":"api"`, "POST", "/admin/workers", added("b"))
+	o.until("b", "up")
+	o.want(409, "already the name", "POST", "/admin/workers", added("b"))
+	o.want(409, "already the name", "POST", "/admin/workers", added("a"))
+	o.want(201, `"name":"y-1"`, "POST", "/admin/workers", "name: y\ntype: t\ncount: 2\nremote: {url: \""+url+"\"}\n")
+	for body, text := range map[string]string{
+		"":                      "must be a mapping",
+		"[1]":                   "must be a mapping",
+		"{":                     "neither YAML nor JSON",
+		`{"name":"c"}`:          "must have one of embedded, remote and emulated",
+		`{"name":"c","tpye":1}`: "did you mean type",
+		`{"name":"c","type":"x","models":["z"],"remote":{"url":"ftp://h"}}`:                            `"field":"remote.url"`,
+		"\t{\"name\":\"c\",\n\t\"type\":\"t\", \"concurrency\": 0, \"remote\":{\"url\":\"http://h\"}}": "must be from 1",
+		`{"name":"c","type":"t","embedded":{"engine":"builtin"}}`:                                      "is not built in",
+		`{"name":"c","type":"t","remote":{"url":"http://h"},"spot":{"form":"ibm","url":"http://h"}}`:   "must be one of aws, gcp, azure",
+		strings.Repeat(" ", 1<<20) + `{"name":"c","type":"t","remote":{"url":"http://h"}}`:             "at most",
+	} {
+		status := 400
+		if len(body) > 1<<20 {
+			status = 413
+		}
+		o.want(status, text, "POST", "/admin/workers", body)
+	}
+
+	// Drained, it keeps its name, and may come back.
+	for _, bad := range []string{`{"deadline":"soon"}`, `{"deadline":"-1s"}`, `{"deadline":"25h"}`, `{"dedline":"1s"}`, `{} {}`, `[]`} {
+		o.want(400, "deadline", "POST", "/admin/workers/a/drain", bad)
+	}
+	o.want(202, `"leaving":true`, "POST", "/admin/workers/a/drain", `{"deadline":"2m"}`)
+	o.want(200, `"leaves_by":null`, "POST", "/admin/workers/a/undrain", "")
+	o.until("a", "up")
+	o.want(202, `"leaves_by":"20`, "POST", "/admin/workers/a/drain", `{"deadline":"0s"}`)
+	o.until("a", "gone")
+	if got := ask(); got != 200 {
+		t.Errorf("with the others there, a request is answered with %d", got)
+	}
+	o.want(200, `"result":"ok"`, "POST", "/admin/reload", "") // which does not bring it back
+	o.until("a", "gone")
+	o.want(200, `"leaves_by":null`, "POST", "/admin/workers/a/undrain", "")
+	o.until("a", "up")
+	o.want(200, `"leaves_by":null`, "POST", "/admin/workers/a/undrain", "")
+	o.want(404, "there is no worker", "POST", "/admin/workers/none/undrain", "")
+	o.want(404, "there is no worker", "POST", "/admin/workers/none/drain", "")
+
+	// Removed, its name is free.
+	o.want(404, "there is no worker", "DELETE", "/admin/workers/none", "")
+	o.want(400, "unknown parameter", "DELETE", "/admin/workers/b?timeout=1s", "")
+	o.want(202, `"name":"b"`, "DELETE", "/admin/workers/b?deadline=1s", "")
+	o.until("b", "")
+	o.want(201, `"name":"b"`, "POST", "/admin/workers", added("b"))
+	for _, name := range []string{"b", "y-0", "y-1"} {
+		o.want(202, "", "DELETE", "/admin/workers/"+name, "")
+	}
+	o.want(409, "no other worker serves m", "DELETE", "/admin/workers/a", "")
+
+	o.want(200, `"drain_timeout":"5s"`, "GET", "/admin/config", "")
+	o.text = "nonsense"
+	o.want(400, "must be a mapping", "POST", "/admin/reload", "")
+	o.text = "policy: fcfs\n" + poolText("  - {name: m}\n", []string{"t"}, []string{remoteWorker("a", url, "")})
+	o.want(409, "policy cannot change", "POST", "/admin/reload", "")
+	if got := ask(); got != 200 {
+		t.Errorf("in the end a request is answered with %d", got)
+	}
+}
+
+// What operators add stays over a reload, unless the file has another idea of it.
+func TestReloadKeepsWhatWasAdded(t *testing.T) {
+	l := newLedger(t, 2)
+	model := "  - {name: m}\n"
+	o := operate(t, poolText(model, []string{"t", "u"}, []string{remoteWorker("a", l.urls[0], "")}))
+	for _, body := range []string{`{"name":"kept","type":"t"%s}`, `{"name":"clash","type":"t"%s}`, `{"name":"lost","type":"u"%s}`} {
+		o.want(201, "", "POST", "/admin/workers", fmt.Sprintf(body, fmt.Sprintf(`,"remote":{"url":%q}`, l.urls[0])))
+	}
+	kept := o.app.members.named("kept").member
+	o.text = poolText(model, []string{"t"}, []string{remoteWorker("a", l.urls[0], ""), remoteWorker("clash", l.urls[1], "")})
+	o.want(200, "", "POST", "/admin/reload", "")
+	if got := o.names(); !slices.Equal(got, []string{"a", "clash", "kept"}) {
+		t.Errorf("workers %v, want a, clash and kept", got)
+	}
+	if o.app.members.named("kept").member != kept {
+		t.Error("the worker that was added was replaced")
+	}
+	o.want(200, `"origin":"file"`, "GET", "/admin/workers/clash", "")
+	o.want(200, l.urls[1], "GET", "/admin/workers/clash", "")
+	o.want(200, `"origin":"api"`, "GET", "/admin/workers/kept", "")
+}
+
+// Who did not change is not touched, and who did is replaced only once the new one works.
+func TestReloadReplacesInTurn(t *testing.T) {
+	l := newLedger(t, 2)
+	models := "  - {name: m}\n"
+	text := func(concurrency int, url string) string {
+		return poolText(models, []string{"t"}, []string{
+			remoteWorker("same", l.urls[0], ""), remoteWorker("other", url, fmt.Sprintf(", concurrency: %d", concurrency)),
+		})
+	}
+	o := operate(t, text(1, l.urls[0]))
+	same, other := o.app.members.named("same").member, o.app.members.named("other").member
+	<-other.Up()
+	o.app.members.patience = 50 * time.Millisecond
+	dead := httptest.NewServer(nil)
+	dead.Close()
+	for i, c := range []struct {
+		url string
+		up  bool
+	}{{l.urls[1], true}, {dead.URL, false}} {
+		o.text = text(2+i, c.url)
+		before := other
+		o.want(200, "", "POST", "/admin/reload", "")
+		other = o.app.members.named("other").member
+		select {
+		case <-other.Up():
+			if !c.up {
+				t.Error("a worker that is not there is up")
+			}
+		default:
+			if c.up {
+				t.Error("the old one leaves before the new one is up")
+			}
+		}
+		if other == before || !before.Leaving() && !isDone(before.Gone()) {
+			t.Errorf("change %d: it was not replaced", i)
+		}
+	}
+	if o.app.members.named("same").member != same || same.Leaving() {
+		t.Error("a worker that did not change was replaced")
+	}
+	state := o.app.loop.Snapshot()
+	names := map[string]int{}
+	for _, w := range state.Workers {
+		if !w.Leaving {
+			names[w.Name]++
+		}
+	}
+	if len(names) != 2 || names["same"] != 1 || names["other"] != 1 {
+		t.Errorf("workers that stay: %v", names)
+	}
+	c := o.client(1)
+	if status, page, err := c.Get(nil, "http://router/metrics"); err != nil || status != 200 || strings.Count(string(page), "motley_worker_up{") != 2 {
+		t.Errorf("metrics: %d, %v\n%s", status, err, page)
+	}
+}
+
+func isDone(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// TestUnchangeable has one change of each kind that a running router does not take.
+func TestUnchangeable(t *testing.T) {
+	const text = `
+listen: ":0"
+models:
+  - {name: fashion, qos: {target: 1s}}
+  - {name: m}
+instance_types: [{name: t, accelerator: T4}]
+workers: [{name: w, type: t, remote: {url: "http://h"}}]
+`
+	old := parsed(t, text)
+	change := func(from, to string) *config.Config {
+		if !strings.Contains(text, from) {
+			t.Fatalf("no %q", from)
+		}
+		return parsed(t, strings.Replace(text, from, to, 1))
+	}
+	for _, c := range []struct{ from, to, field string }{
+		{`":0"`, `":1"`, "listen"},
+		{"listen", "policy: p2c\nlisten", "policy"},
+		{"listen", "limits: {max_body: 1MiB}\nlisten", "limits.max_body"},
+		{"listen", "learned: {interval: 1s}\nlisten", "learned.interval"},
+		{"listen", "health: {slow_start: 1s}\nlisten", "health.slow_start"},
+		{"{name: m}", "{name: m, cost: {flops_per_item: 1}}", "models[1].cost.flops_per_item"},
+		{"{name: m}", "{name: m, early_exit: {mode: latency}}", "models[1].early_exit.mode"},
+		{"{name: m}", "{name: m}\n  - {name: c, cascade: {stages: [{model: m}, {model: fashion}]}}", "models[2].cascade"},
+		{"T4", "L4", "instance_types[0].accelerator"},
+		{"T4", "T4, device: T4", "instance_types[0].device"},
+	} {
+		err := unchangeable(old, change(c.from, c.to))
+		if err == nil || !strings.HasPrefix(err.Error(), c.field+" ") {
+			t.Errorf("%s: %v", c.field, err)
+		}
+	}
+	for _, c := range []struct{ from, to string }{
+		{"1s", "2s"}, {"{name: m}", "{name: m, max_queue: 7, max_batch: 3, split: false, max_attempts: 1}"}, {"  - {name: m}\n", ""},
+		{"{name: m}", "{name: m}\n  - {name: n, early_exit: {mode: latency}}"}, {"T4", "T4, usd_per_hour: 3, limit: 2"},
+		{"[{name: t,", "[{name: u}, {name: t,"}, {"listen", "breaker: {failures: 7}\nlisten"}, {"listen", "reload: {watch: true}\nlisten"},
+		{"listen", "plan: {rate: 3}\nlisten"},
+	} {
+		if err := unchangeable(old, change(c.from, c.to)); err != nil {
+			t.Errorf("%q for %q: %v", c.to, c.from, err)
+		}
+	}
+}
+
+// A preparer that refuses leaves everything as it was.
+func TestReloadIsAllOrNothing(t *testing.T) {
+	l := newLedger(t, 1)
+	o := operate(t, poolText("  - {name: m}\n", []string{"t"}, []string{remoteWorker("a", l.urls[0], "")}))
+	committed := 0
+	o.app.preparers = append(o.app.preparers,
+		func(*config.Config) (func(), error) { return func() { committed++ }, nil },
+		func(cfg *config.Config) (func(), error) {
+			if len(cfg.Workers) == 3 {
+				return nil, fmt.Errorf("three is a crowd")
+			}
+			return func() { committed++ }, nil
+		})
+	more := []string{remoteWorker("a", l.urls[0], ""), remoteWorker("b", l.urls[0], ""), remoteWorker("c", l.urls[0], "")}
+	before := o.app.loop.Snapshot()
+	o.text = poolText("  - {name: m}\n  - {name: n}\n", []string{"t", "u"}, more)
+	o.want(409, "three is a crowd", "POST", "/admin/reload", "")
+	if after := o.app.loop.Snapshot(); committed != 0 || len(after.Workers) != len(before.Workers) || len(after.Models) != len(before.Models) {
+		t.Errorf("%d commits, %+v", committed, after)
+	}
+	o.text = poolText("  - {name: m}\n  - {name: n}\n", []string{"t", "u"}, more[:2])
+	o.want(200, "", "POST", "/admin/reload", "")
+	if after := o.app.loop.Snapshot(); committed != 2 || len(after.Models) != 2 {
+		t.Errorf("%d commits, %+v", committed, after)
+	}
+}
+
+// A worker whose host is about to be taken away is drained by the time that is told.
+func TestSpotNotice(t *testing.T) {
+	l := newLedger(t, 1)
+	cloud := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			fmt.Fprint(w, "token")
+			return
+		}
+		fmt.Fprintf(w, `{"action":"terminate","time":%q}`, time.Now().Add(500*time.Millisecond).UTC().Format(time.RFC3339Nano))
+	}))
+	defer cloud.Close()
+	o := operate(t, poolText("  - {name: m}\n", []string{"t"}, []string{
+		remoteWorker("a", l.urls[0], ""), remoteWorker("spot", l.urls[0], fmt.Sprintf(", spot: {form: aws, url: %q, interval: 100ms}", cloud.URL)),
+	}))
+	if m := o.app.members.named("spot").member; m == nil {
+		t.Fatal("no such worker")
+	}
+	o.until("spot", "gone")
+	o.until("a", "up")
+}
