@@ -72,7 +72,9 @@ type Refusal struct {
 }
 
 // Reasons lists every reason, for metrics that pre-declare their labels.
-func Reasons() []Reason { return []Reason{QueueFull, Deadline, NoWorker, TooLarge, Failed, Stopping, Share} }
+func Reasons() []Reason {
+	return []Reason{QueueFull, Deadline, NoWorker, TooLarge, Failed, Stopping, Share}
+}
 
 // String is the metric label: queue_full, deadline, no_worker, too_large,
 // failed, stopping, share.
