@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -376,4 +377,59 @@ func TestSpotNotice(t *testing.T) {
 	}
 	o.until("spot", "gone")
 	o.until("a", "up")
+}
+
+// Secrets are not told.
+func TestSecretsAreRedacted(t *testing.T) {
+	var tree any
+	const text = `{"keys":[{"name":"n","key":"abc","hash":"h"}],"tls":{"key_file":"k.pem"},"a":"http://h/x?token=abc","b":"is it abc?","password":"","token":7}`
+	if err := json.Unmarshal([]byte(text), &tree); err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(redacted(tree))
+	const want = `{"a":"http://h/x?(secret)","b":"is it abc?","keys":[{"hash":"h","key":"(secret)","name":"n"}],"password":"","tls":{"key_file":"k.pem"},"token":7}`
+	if err != nil || string(got) != want {
+		t.Errorf("%v\n got %s\nwant %s", err, got, want)
+	}
+}
+
+// A type that is new gets, for the models there are, the latencies that were measured on it, and
+// a model that is new those of the types there are.
+func TestReloadBringsProfiles(t *testing.T) {
+	const base = "models: [{name: m}%s]\ninstance_types: [{name: t}%s]\nprofiles: [profiles.csv]\nworkers:\n  - {name: a, type: t, emulated: {profile_model: m}}\n%s"
+	old := loadText(t, fmt.Sprintf(base, "", "", ""), "m,t,1,2,2\n")
+	a, err := New(old, Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := a.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	for range 2 { // the second time nothing is new
+		err = a.Reload(loadText(t, fmt.Sprintf(base, ", {name: n}", ", {name: u}, {name: z}", "  - {name: b, type: u, emulated: {profile_model: m}}\n"),
+			"m,t,1,2,2\nm,u,1,3,3\nn,t,1,4,4\nn,u,1,5,5\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		model, typ string
+		want       time.Duration
+		known      bool
+	}{
+		{"m", "t", 2 * time.Millisecond, true}, {"m", "u", 3 * time.Millisecond, true}, {"n", "t", 4 * time.Millisecond, true}, {"n", "u", 5 * time.Millisecond, true},
+		{"m", "z", 3 * time.Millisecond, false}, {"n", "z", 5 * time.Millisecond, false}, // taken for the slowest
+	} {
+		m, err := a.pool.ids.model(c.model)
+		typ, err2 := a.pool.ids.typ(c.typ)
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		p := a.loop.Profile(m, typ)
+		if p == nil || p.Known() != c.known || p.Mean(1) != c.want {
+			t.Errorf("%s on %s: %+v, want %v", c.model, c.typ, p, c.want)
+		}
+	}
 }
