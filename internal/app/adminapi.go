@@ -64,7 +64,7 @@ var errStopping = admin.Errorf(http.StatusServiceUnavailable, "the router is sto
 func (o operator) change(f func() error) error {
 	o.members.changing.Lock()
 	defer o.members.changing.Unlock()
-	if o.members.ctx.Err() != nil {
+	if o.members.closed {
 		return errStopping
 	}
 	return f()

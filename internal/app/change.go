@@ -98,8 +98,10 @@ func (a *App) planModels(c *change) error {
 		if m.Cascade != nil {
 			continue // it is as it was
 		}
-		if known && len(c.types) == 0 {
+		if known && !sameModel(a.members.configuration(), c.cfg, m) {
 			c.set = append(c.set, m)
+		}
+		if known && len(c.types) == 0 {
 			continue
 		}
 		row, err := p.profiles(c.cfg, m, a.known(c.cfg, m.Name))
@@ -114,7 +116,6 @@ func (a *App) planModels(c *change) error {
 			byType[slices.Index(c.ids.types, c.cfg.InstanceTypes[t].Name)] = row[t]
 		}
 		if known {
-			c.set = append(c.set, m)
 			for t := range c.types {
 				c.types[t].profiles[id] = byType[len(p.ids.types)+t]
 			}
@@ -136,6 +137,13 @@ func (a *App) planModels(c *change) error {
 		return slices.Index(c.ids.models, x.core.Name) - slices.Index(c.ids.models, y.core.Name)
 	})
 	return nil
+}
+
+// sameModel reports whether a model is to the loop what it was.
+func sameModel(was, is *config.Config, m *config.Model) bool {
+	old := modelNamed(was, m.Name)
+	return old != nil && reflect.DeepEqual(coreModel(was, old), coreModel(is, m)) &&
+		reflect.DeepEqual(old.Batched, m.Batched) && reflect.DeepEqual(declared(old), declared(m))
 }
 
 // known are copies of what is known by now of a model's latencies, by instance type of the

@@ -79,8 +79,10 @@ func (s *standing) stay() {
 // membership is which workers and models the router has at present.
 type membership struct {
 	changing sync.Mutex // one change at a time
+	closed   bool       // no change begins any more; guarded by changing
 	file     atomic.Pointer[config.Config]
-	patience time.Duration // how long workers that join are waited for
+	past     *config.Config // file, and what files before it had and it has not; see remembering
+	patience time.Duration  // how long workers that join are waited for
 	ctx      context.Context
 	stop     context.CancelFunc
 	done     sync.WaitGroup // what goes on in the background
@@ -95,7 +97,7 @@ type membership struct {
 func (m *membership) begin(cfg *config.Config, loop *live.Loop, workers []*joined) {
 	m.ctx, m.stop = context.WithCancel(context.Background())
 	m.patience = settleTime
-	m.file.Store(cfg)
+	m.take(cfg)
 	for i, j := range workers {
 		s := &standing{Worker: *j.cfg, print: printOf(cfg, j.cfg), joined: j, member: loop.Member(pool.WorkerID(i))}
 		s.member.Closed = j.Closed // nobody has been told to leave yet
@@ -111,7 +113,42 @@ func (m *membership) close() {
 		return
 	}
 	m.stop()
+	m.changing.Lock() // a change under way ends
+	m.closed = true
+	m.changing.Unlock()
 	m.done.Wait()
+}
+
+// take notes which file is in effect.
+func (m *membership) take(file *config.Config) {
+	m.past = remembering(m.past, file)
+	m.file.Store(file)
+}
+
+// remembering is a configuration with the models and instance types, and what was measured of
+// them, that it has not and past had: the dispatcher knows them still.
+func remembering(past, cfg *config.Config) *config.Config {
+	if past == nil {
+		return cfg
+	}
+	all := *cfg
+	all.Models, all.InstanceTypes, all.Rows = slices.Clone(cfg.Models), slices.Clone(cfg.InstanceTypes), slices.Clone(cfg.Rows)
+	for _, m := range past.Models {
+		if modelNamed(cfg, m.Name) == nil {
+			all.Models = append(all.Models, m)
+		}
+	}
+	for _, t := range past.InstanceTypes {
+		if typeNamed(cfg, t.Name) == nil {
+			all.InstanceTypes = append(all.InstanceTypes, t)
+		}
+	}
+	for _, r := range past.Rows {
+		if modelNamed(cfg, r.Model) == nil || typeNamed(cfg, r.InstanceType) == nil {
+			all.Rows = append(all.Rows, r)
+		}
+	}
+	return &all
 }
 
 func (m *membership) list() []*standing {
@@ -149,10 +186,16 @@ func (m *membership) set(whole *config.Config, all []*standing) {
 	m.whole, m.standing, m.models = &with, all, models
 }
 
-// offer says which models are.
-func (m *membership) offer(models []config.Model) {
+// offer adds those models to what is offered that are ready.
+func (m *membership) offer(ready func(name string) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	var models []config.Model
+	for _, is := range m.whole.Models {
+		if slices.ContainsFunc(m.models, func(was config.Model) bool { return was.Name == is.Name }) || ready(is.Name) {
+			models = append(models, is)
+		}
+	}
 	m.models = models
 }
 

@@ -433,3 +433,55 @@ func TestReloadBringsProfiles(t *testing.T) {
 		}
 	}
 }
+
+// What the dispatcher knows still of a model or type that was dropped counts when it comes back.
+func TestDroppedModelsAreRemembered(t *testing.T) {
+	const text = "models: [{name: m}%s]\ninstance_types: [{name: t}%s]\nworkers: [{name: w, type: t, models: [m]%s, remote: {url: \"http://h\"}}, {name: x, type: t, remote: {url: \"http://h\"}}]\n"
+	a := parsed(t, fmt.Sprintf(text, ", {name: n, early_exit: {mode: latency}}", ", {name: u, accelerator: T4}", ""))
+	b := parsed(t, fmt.Sprintf(text, "", "", ""))
+	c := parsed(t, fmt.Sprintf(text, ", {name: n}", ", {name: u, accelerator: L4}", ""))
+	past := remembering(remembering(nil, a), b)
+	err := unchangeable(past, c)
+	if err == nil || !strings.Contains(err.Error(), "models[1].early_exit.mode cannot change") || !strings.Contains(err.Error(), "instance_types[1].accelerator cannot change") {
+		t.Errorf("got %v", err)
+	}
+	if err := unchangeable(past, a); err != nil {
+		t.Error(err)
+	}
+}
+
+// A model that is new is offered when it has a worker, and not before: until then the router
+// is as ready as it was.
+func TestNewModelsAreOfferedWhenReady(t *testing.T) {
+	l := newLedger(t, 1)
+	late := httptest.NewUnstartedServer(l)
+	t.Cleanup(late.Close)
+	o := operate(t, poolText("  - {name: m}\n", []string{"t"}, []string{remoteWorker("a", l.urls[0], ", models: [m]")}))
+	o.until("a", "up")
+	o.app.members.patience = 20 * time.Millisecond
+	o.text = poolText("  - {name: m}\n  - {name: n}\n", []string{"t"}, []string{
+		remoteWorker("a", l.urls[0], ", models: [m]"), remoteWorker("b", "http://"+late.Listener.Addr().String(), ", models: [n]"),
+	})
+	c := o.client(1)
+	status := func(path string) int {
+		t.Helper()
+		status, _, err := c.Get(nil, "http://router/v2/"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status
+	}
+	o.want(200, "", "POST", "/admin/reload", "")
+	if ready, model := status("health/ready"), status("models/n/ready"); ready != 200 || model != 404 {
+		t.Errorf("without a worker: the router %d, the model %d", ready, model)
+	}
+	late.Start()
+	for deadline := time.Now().Add(20 * time.Second); status("models/n/ready") != 200; <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is not offered")
+		}
+	}
+	if ready := status("health/ready"); ready != 200 {
+		t.Errorf("with all workers up the router is %d", ready)
+	}
+}

@@ -25,7 +25,7 @@ func (a *App) Reload(cfg *config.Config) error {
 	a.members.changing.Lock()
 	defer a.members.changing.Unlock()
 	err := live.ErrStopping
-	if a.members.ctx.Err() == nil {
+	if !a.members.closed {
 		err = a.reload(cfg)
 	}
 	a.reloads.note(err)
@@ -34,7 +34,7 @@ func (a *App) Reload(cfg *config.Config) error {
 
 // reload is Reload. Nobody else changes anything meanwhile.
 func (a *App) reload(cfg *config.Config) error {
-	if err := unchangeable(a.members.file.Load(), cfg); err != nil {
+	if err := unchangeable(a.members.past, cfg); err != nil {
 		return fmt.Errorf("cannot reload: %w", err)
 	}
 	c, err := a.plan(cfg)
@@ -54,7 +54,7 @@ func (a *App) reload(cfg *config.Config) error {
 	for _, commit := range commits {
 		commit()
 	}
-	a.members.file.Store(cfg)
+	a.members.take(cfg)
 	a.log.Info("the configuration is in effect", "workers_joined", len(c.joins), "workers_kept", len(c.standing)-len(c.joins), "workers_leaving", len(c.leaves),
 		"models_new", len(c.models), "models_dropped", len(c.dropped))
 	a.settle(c)
@@ -224,22 +224,55 @@ const settleTime = 10 * time.Second
 func (a *App) settle(c *change) {
 	timer := time.NewTimer(a.members.patience)
 	defer timer.Stop()
+	patient := true
 	for _, s := range c.joins {
 		if s.member == nil {
 			continue // the router stops
 		}
+		if patient {
+			select {
+			case <-s.member.Up():
+				continue
+			case <-timer.C:
+			case <-a.members.ctx.Done():
+			}
+			patient = false
+		}
 		select {
 		case <-s.member.Up():
-			continue
-		case <-timer.C:
+		default:
 			a.log.Warn("a worker that is new has not answered yet: what it is to replace leaves nonetheless", "worker", s.Name)
-		case <-a.members.ctx.Done():
+			a.members.done.Go(func() { a.await(s) })
 		}
-		break
 	}
-	a.members.offer(c.cfg.Models)
-	a.publishModels()
+	a.offer()
 	for _, s := range c.leaves {
 		s.leave(c.cfg.Limits.DrainTimeout)
 	}
+}
+
+// await offers what a worker serves when it has answered at last.
+func (a *App) await(s *standing) {
+	select {
+	case <-s.member.Up():
+	case <-s.member.Gone():
+		return
+	case <-a.members.ctx.Done():
+		return
+	}
+	a.members.changing.Lock()
+	defer a.members.changing.Unlock()
+	if !a.members.closed {
+		a.offer()
+	}
+}
+
+// offer offers every model that has a worker, or had one before: one that never had would
+// make the router as a whole not ready. Nobody else changes anything meanwhile.
+func (a *App) offer() {
+	a.members.offer(func(name string) bool {
+		id, err := a.pool.ids.model(name)
+		return err == nil && a.loop.ModelReady(id)
+	})
+	a.publishModels()
 }
