@@ -180,7 +180,8 @@ func TestReloadUnderLoad(t *testing.T) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	reloads, refused := 0, 0
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); <-tick.C {
+	enough := func() bool { return reloads >= 30 && absent.Load() > 0 }
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end) || !enough(); <-tick.C {
 		text := randomPool(rng, l)
 		if reloads%7 == 6 { // and one that cannot be
 			if err := s.app.Reload(parsed(t, "policy: fcfs\n"+text)); err == nil || !strings.Contains(err.Error(), "policy cannot change") {
@@ -219,7 +220,7 @@ func TestReloadUnderLoad(t *testing.T) {
 		return !t.Failed()
 	})
 	t.Logf("%d reloads, %d refused; %d requests of 2 models and %d rows in all answered; %d requests found a model absent", reloads, refused, answered.Load(), rows, absent.Load())
-	if reloads < 20 || answered.Load() < 200 || absent.Load() == 0 {
+	if answered.Load() < 200 {
 		t.Errorf("too little happened")
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
