@@ -145,8 +145,8 @@ func (m *Member) Stay() bool {
 		l.unleaveLocked(m)
 		now := l.now()
 		l.stepLocked(dispatch.Event{At: now, Kind: dispatch.WorkerStay, Worker: m.id}, &wakes)
-		if m.resting = false; l.mu.core.Worker(m.id).State == pool.Draining {
-			l.stepLocked(dispatch.Event{At: now, Kind: dispatch.WorkerState, Worker: m.id, State: pool.Up}, &wakes)
+		if m.resting {
+			m.restOrWorkLocked(now, &wakes)
 		}
 		m.poke()
 	}
@@ -229,11 +229,8 @@ func (m *Member) look() (next mono.Time, done bool) {
 	case now >= m.until, m.vacant && now >= stays:
 		m.goLocked(now, &wakes)
 		return now, true
-	case now >= rest && !m.resting:
-		m.resting = true
-		if l.mu.core.Worker(m.id).State == pool.Up {
-			l.stepLocked(dispatch.Event{At: now, Kind: dispatch.WorkerState, Worker: m.id, State: pool.Draining}, &wakes)
-		}
+	case now >= rest != m.resting: // it was given more time where it rests already
+		m.restOrWorkLocked(now, &wakes)
 	}
 	next = m.until
 	for _, at := range []mono.Time{stays, rest} {
@@ -242,6 +239,18 @@ func (m *Member) look() (next mono.Time, done bool) {
 		}
 	}
 	return next, false
+}
+
+// restOrWorkLocked has a worker rest that works, and work again one that rests.
+func (m *Member) restOrWorkLocked(now mono.Time, wakes *wakeList) {
+	m.resting = !m.resting
+	from, to := pool.Up, pool.Draining
+	if !m.resting {
+		from, to = to, from
+	}
+	if m.loop.mu.core.Worker(m.id).State == from {
+		m.loop.stepLocked(dispatch.Event{At: now, Kind: dispatch.WorkerState, Worker: m.id, State: to}, wakes)
+	}
 }
 
 // restLocked is when a worker that leaves stops to take work that only it could do,

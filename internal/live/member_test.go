@@ -196,6 +196,38 @@ func TestLeave(t *testing.T) {
 			closed(t, l)
 		})
 	})
+	t.Run("given more time it works again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			p, err := pool.NewProfile([]pool.Point{{Batch: 1, Mean: 4 * time.Second}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := setup{fakes: fakes{{Latency: takes(4 * time.Second)}}, state: pool.Up, core: dispatch.Config{
+				Models: []dispatch.Model{{Name: "m", QoS: time.Minute, MaxBatch: 1}}, Profiles: [][]*pool.Profile{{p}},
+			}}.start(t)
+			m := l.Member(0)
+			for _, again := range []func(){func() { m.Leave(time.Hour) }, func() { m.Stay() }} {
+				r := ask("r", 1)
+				var all sync.WaitGroup
+				all.Go(func() { answered(t, r, l.Do(r)) }) // keeps it from being vacant
+				synctest.Wait()
+				m.Leave(6 * time.Second)
+				time.Sleep(3500 * time.Millisecond)
+				synctest.Wait()
+				if s, _ := m.Report(); s.State != "draining" {
+					t.Errorf("close to its deadline it is %s", s.State)
+				}
+				again()
+				synctest.Wait()
+				if s, _ := m.Report(); s.State != "up" {
+					t.Errorf("with more time it is %s", s.State)
+				}
+				m.Stay()
+				all.Wait()
+			}
+			closed(t, l)
+		})
+	})
 	t.Run("it may stay after all, and leave again", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			a := &backendtest.Fake{}
