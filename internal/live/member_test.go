@@ -112,10 +112,12 @@ func TestLeave(t *testing.T) {
 					t.Errorf("a worker that leaves has got new work")
 				}
 			}
-			all.Wait()
+			time.Sleep(3*time.Second - 1)
+			synctest.Wait()
 			if isClosed(m.Gone()) {
 				t.Error("it is gone before its batch has ended")
 			}
+			all.Wait()
 			synctest.Wait()
 			if !isClosed(m.Gone()) || !a.Closed() || r.Worker != 0 {
 				t.Errorf("3 s later: gone %v, closed %v; the batch ended on %d", isClosed(m.Gone()), a.Closed(), r.Worker)
