@@ -44,9 +44,6 @@ func TestJoin(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if isClosed(m.Up()) {
-				t.Error("it is up before it was asked")
-			}
 			<-m.Up()
 			synctest.Wait()
 			if len(b.Batches()) != 1 || second.Worker != m.ID() || m.ID() != 1 {
