@@ -43,7 +43,8 @@ To put it in front of servers of your own (Triton, KServe, MLServer, OpenVINO),
 write a file like configs/remote.yaml and run router -config FILE; every field
 is in docs/configuration.md. Look at localhost:8002/debug/state and /metrics while it runs.
 SIGTERM or SIGINT finishes what is under way and then stops, a second one stops at
-once; SIGUSR2 has a new process take over without a lost request (docs/operations.md).
+once; SIGHUP reads the configuration again, SIGUSR2 has a new process take over,
+both without a lost request (docs/operations.md).
 
 Flags of serve:
   -config FILE   the configuration; default: the built-in one
@@ -163,6 +164,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return errUsage
 	}
 	upgrades := upgradeSignals()
+	hangup, unhook := hangups()
+	defer unhook()
 	next, err := handover.Self()
 	if err != nil {
 		return err
@@ -171,15 +174,22 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := load(*file)
+	read := func() (*config.Config, error) {
+		cfg, err := load(*file)
+		if err != nil {
+			return nil, err
+		}
+		if *listen != "" {
+			cfg.Listen = *listen
+		}
+		if *admin != "" {
+			cfg.Admin.Listen = *admin
+		}
+		return cfg, nil
+	}
+	cfg, err := read()
 	if err != nil {
 		return err
-	}
-	if *listen != "" {
-		cfg.Listen = *listen
-	}
-	if *admin != "" {
-		cfg.Admin.Listen = *admin
 	}
 	ln, err := sockets.Listen("public", cfg.Listen)
 	if err != nil {
@@ -191,13 +201,16 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	log, level := logger(cfg.Log, stderr)
 	slog.SetDefault(log)
-	a, err := app.New(cfg, app.Options{Log: log, Level: level, Version: version(), Admin: forAdmin, Ready: sockets.Ready, Kept: sockets.Kept})
+	a, err := app.New(cfg, app.Options{
+		Log: log, Level: level, Version: version(), Admin: forAdmin, Ready: sockets.Ready, Kept: sockets.Kept, Load: read, File: *file,
+	})
 	if err != nil {
 		return errors.Join(err, ln.Close(), closeAdmin(forAdmin))
 	}
 	next.Timeout, next.Log = cfg.Limits.UpgradeTimeout, log
 	ctx, stop := upgradable(ctx, upgrades, a, sockets, next)
 	defer stop()
+	go reloadOn(ctx, hangup, a)
 	return a.Serve(ctx, ln)
 }
 

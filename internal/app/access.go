@@ -56,5 +56,8 @@ func (a *App) prepareAccess(cfg *config.Config) (commit func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() { a.server.SetAccess(next) }, nil
+	return func() {
+		a.loop.SetTenants(weights(&cfg.Access))
+		a.server.SetAccess(next)
+	}, nil
 }

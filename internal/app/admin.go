@@ -17,9 +17,9 @@ import (
 	"motley/internal/config"
 )
 
-// admin answers those who run the router, on a listener of its own. It goes on
+// adminServer answers those who run the router, on a listener of its own. It goes on
 // until the last request of a client is answered, so that a drain can be seen.
-type admin struct {
+type adminServer struct {
 	mux    *http.ServeMux // what is served; filled before start
 	ln     net.Listener   // nil: nothing is
 	tls    *serverTLS
@@ -28,8 +28,8 @@ type admin struct {
 }
 
 // newAdmin takes over opt.Admin, or serves nothing where there is none.
-func newAdmin(cfg *config.Config, opt Options) (*admin, error) {
-	a := &admin{mux: http.NewServeMux(), ln: opt.Admin, log: opt.Log}
+func newAdmin(cfg *config.Config, opt Options) (*adminServer, error) {
+	a := &adminServer{mux: http.NewServeMux(), ln: opt.Admin, log: opt.Log}
 	if a.ln == nil {
 		return a, nil
 	}
@@ -69,7 +69,7 @@ func newAdmin(cfg *config.Config, opt Options) (*admin, error) {
 
 // mountPProf adds Go's profiles. The package's own mux has them as well, and is
 // served nowhere.
-func (a *admin) mountPProf() {
+func (a *adminServer) mountPProf() {
 	a.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	a.mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	a.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -77,7 +77,7 @@ func (a *admin) mountPProf() {
 	a.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }
 
-func (a *admin) start() {
+func (a *adminServer) start() {
 	if a.ln == nil {
 		return
 	}
@@ -90,7 +90,7 @@ func (a *admin) start() {
 
 // close answers what is under way until ctx ends, at most a second, and closes
 // the listener.
-func (a *admin) close(ctx context.Context) error {
+func (a *adminServer) close(ctx context.Context) error {
 	if a == nil || a.ln == nil {
 		return nil
 	}
@@ -106,7 +106,7 @@ func (a *admin) close(ctx context.Context) error {
 }
 
 // address is where it answers, for the log.
-func (a *admin) address() string {
+func (a *adminServer) address() string {
 	if a.ln == nil {
 		return "off"
 	}

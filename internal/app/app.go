@@ -20,7 +20,6 @@ import (
 	"motley/internal/dispatch"
 	"motley/internal/gpu"
 	"motley/internal/live"
-	"motley/internal/pool"
 	"motley/internal/reactor"
 	"motley/internal/router"
 	"motley/internal/tracing"
@@ -36,16 +35,20 @@ type App struct {
 	pool   *parts
 	keeper *keeper
 	loops  []*reactor.Loop
-	admin  *admin
+	admin  *adminServer
 	tls    *serverTLS // of clients; nil: plain
-
-	preparers []preparer // what takes in a new configuration
 
 	upgrades  *prometheus.CounterVec
 	serving   func() error // told once requests are served
 	accessLog *accesslog.Log
 	level     *slog.LevelVar
 	tracer    *tracing.Tracer // nil: nothing is traced
+
+	metrics   *router.Metrics
+	members   membership // membership.go
+	reloads   *reloads   // reload.go
+	preparers []preparer // what takes in a new configuration
+	load      func() (*config.Config, error)
 }
 
 // Options are what is not part of a configuration.
@@ -61,6 +64,11 @@ type Options struct {
 	Admin net.Listener // where operators are answered: metrics, /debug, /admin; nil: nowhere. Closed with the App
 	// Trace is handed to the loop; see live.Config.
 	Trace func(dispatch.Event, []dispatch.Action)
+	// Load reads the configuration anew, as it was read for New; nil: that cannot be done,
+	// and SIGHUP, reload.watch and POST /admin/reload are for nothing. File is where it
+	// comes from, for reload.watch; empty: nowhere that can be watched.
+	Load func() (*config.Config, error)
+	File string
 }
 
 // New builds everything that cfg asks for and asks every worker once how it
@@ -96,22 +104,33 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	p.telemetry.run()
 	loop, err := live.New(live.Config{
 		Core: p.core, Backends: p.backends, Observer: observer{metrics, tracer}, Traced: tracer != nil, Log: opt.Log, Trace: opt.Trace, Probe: p.probe,
-		Gates: p.gates, Health: p.telemetry.config(),
+		Gates: p.gates, Health: p.telemetry.config(p.joined),
 	})
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
+	a := &App{
+		cfg: cfg, log: opt.Log, loop: loop, pool: p, metrics: metrics, reloads: newReloads(registry), upgrades: countUpgrades(registry), serving: opt.Ready,
+		accessLog: newAccessLog(registry, opt.Log), level: opt.Level, tracer: tracer,
+	}
+	a.members.begin(cfg, loop, p.joined)
 	loop.Watch()
-	a := &App{cfg: cfg, log: opt.Log, loop: loop, pool: p, upgrades: countUpgrades(registry), serving: opt.Ready, accessLog: newAccessLog(registry, opt.Log), level: opt.Level, tracer: tracer}
+	for _, s := range a.members.list() {
+		a.watchSpot(s)
+	}
 	if t := p.telemetry; t != nil {
-		registry.MustRegister(router.NewHealthCollector(loop.Health), gpu.NewCollector(t.order...))
+		registry.MustRegister(router.NewHealthCollector(loop.Health), gpu.NewCollector(t.all))
 	}
 	every := cfg.Learned.Interval
 	if cfg.Learned.File == "" {
 		every = 0
 	}
 	p.cleanUp()
-	a.keeper = keep(every, opt.Log, func() error { return errors.Join(p.memory.save(loop.Learned()), p.saveExits()) })
+	a.keeper = keep(every, opt.Log, func() error {
+		p.learning.Lock()
+		defer p.learning.Unlock()
+		return errors.Join(p.memory.save(loop.Learned()), p.saveExits())
+	})
 	if cfg.Learned.File != "" {
 		a.keeper.register(registry)
 	}
@@ -131,7 +150,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
 	serve := router.Config{
-		Loop: front{loop, p.cascades}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Version: opt.Version,
+		Loop: front{loop, p}, Models: a.models(), Metrics: metrics, Learned: loop.Learned, Health: loop.Health, Gatherer: registry, Log: opt.Log, Version: opt.Version,
 		Loops: a.loops, Kept: opt.Kept, Access: who, AccessLog: a.accessLog, Tracer: tracer,
 	}
 	limit(&serve, &cfg.Limits)
@@ -143,18 +162,23 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
 	a.server.Mount(a.admin.mux)
+	a.admin.mux.Handle("/admin/", a.AdminHandler())
 	a.preparers = append(a.preparers, a.prepareTLS, a.prepareAccess)
+	a.follow(opt)
 	return a, nil
 }
 
 func (a *App) models() []router.Model {
 	var all []router.Model
-	for i, m := range a.cfg.Models {
-		id := pool.ModelID(i)
+	for _, m := range a.members.offered() {
+		id, err := a.pool.ids.model(m.Name)
+		if err != nil {
+			panic(fmt.Sprintf("BUG: %v", err))
+		}
 		info := func() *live.Info { return a.loop.Info(id) }
 		one := router.Model{
 			Name: m.Name, ID: id, QoS: m.QoS.Target, Percentile: m.QoS.Percentile, MaxQueue: m.MaxQueue,
-			Exits: reportOf(a.pool.gates[i]),
+			Exits: reportOf(a.pool.gate(id)),
 			Ramps: func() (int, []float64) {
 				if x := a.loop.Info(id).Exits; x != nil {
 					return x.Ramps, x.Depth
@@ -162,7 +186,7 @@ func (a *App) models() []router.Model {
 				return 0, nil
 			},
 		}
-		if c := a.pool.cascades[i]; c != nil {
+		if c := a.pool.cascade(id); c != nil {
 			info = c.Info
 			one.MaxQueue = 0 // it has none of its own
 			one.Do, one.Exits = c.Do, reportOf(c.Gate())
@@ -235,13 +259,4 @@ func interval(workers []config.Worker) time.Duration {
 		}
 	}
 	return least
-}
-
-func typeID(cfg *config.Config, name string) (pool.TypeID, error) {
-	for i, t := range cfg.InstanceTypes {
-		if t.Name == name {
-			return pool.TypeID(i), nil
-		}
-	}
-	return 0, fmt.Errorf("no instance type %q", name)
 }

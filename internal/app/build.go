@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
+	"sync"
 
 	"motley/internal/backend"
 	"motley/internal/cascade"
 	"motley/internal/config"
 	"motley/internal/dispatch"
 	"motley/internal/engine"
-	"motley/internal/engine/ort"
 	"motley/internal/gate"
 	"motley/internal/live"
 	"motley/internal/oip"
@@ -30,19 +29,18 @@ type parts struct {
 	backends  []backend.Backend
 	probe     live.ProbeConfig
 	memory    *memory
-	engines   map[engineKey]engine.Model // loaded once, shared by workers
-	telemetry *telemetry                 // health.go; nil: workers are not judged
+	engines   engines
 	tls       workerTLS
-}
+	telemetry *telemetry // health.go; nil: workers are not judged
+	ids       ids
+	joined    []*joined // by worker
+	joins     int       // workers that were made so far
 
-// engineKey tells loaded models apart.
-type engineKey struct {
-	model string
-	config.Embedded
+	learning sync.Mutex // guards memory and exits once the router runs
 }
 
 func build(cfg *config.Config, log *slog.Logger) (p *parts, err error) {
-	p = &parts{engines: map[engineKey]engine.Model{}, memory: remember(cfg.Learned.File, log)}
+	p = &parts{memory: remember(cfg.Learned.File, log), ids: idsOf(cfg)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close())
@@ -66,53 +64,81 @@ func build(cfg *config.Config, log *slog.Logger) (p *parts, err error) {
 	if err := p.addPriors(cfg, log); err != nil {
 		return p, err
 	}
+	p.telemetry = watchHardware(cfg)
 	workers := cfg.Expand(cpus())
 	for i := range workers {
-		if err := p.addWorker(cfg, &workers[i], i, log); err != nil {
-			return p, fmt.Errorf("cannot set up worker %s: %w", workers[i].Name, err)
+		j, err := p.join(cfg, p.ids, &workers[i], log)
+		if err != nil {
+			return p, err
 		}
+		p.joined = append(p.joined, j)
+		p.core.Workers, p.backends = append(p.core.Workers, j.Worker), append(p.backends, j.Backend)
 	}
 	p.probe.Interval = interval(workers)
-	p.telemetry, err = watchHardware(cfg, workers, log)
-	return p, err
+	return p, nil
 }
 
 func (p *parts) addModel(cfg *config.Config, m *config.Model) error {
 	p.probe.Batched = append(p.probe.Batched, m.Batched)
 	p.probe.Metadata = append(p.probe.Metadata, declared(m))
-	var row []*pool.Profile
-	largest := 0 // measured; as in plans, the most that is merged where the configuration does not say
-	for _, t := range cfg.InstanceTypes {
-		points := cfg.Points(m.Name, t.Name)
-		for _, pt := range points {
-			largest = max(largest, pt.Batch)
+	row, err := p.profiles(cfg, m, nil)
+	if err != nil {
+		return err
+	}
+	p.core.Models = append(p.core.Models, coreModel(cfg, m))
+	p.core.Profiles = append(p.core.Profiles, row)
+	return nil
+}
+
+// coreModel is what the dispatcher knows of a model.
+func coreModel(cfg *config.Config, m *config.Model) dispatch.Model {
+	return dispatch.Model{
+		Name: m.Name, QoS: m.QoS.Target, Quantile: quantile(m.QoS.Percentile),
+		MaxBatch: merged(cfg, m), MaxQueue: m.MaxQueue, MaxAttempts: m.MaxAttempts,
+		NoSplit: m.Split != nil && !*m.Split,
+	}
+}
+
+// merged is the most items that requests of a model are merged up to: what the
+// configuration says, else, as in plans, the most that was measured; 0 = neither.
+func merged(cfg *config.Config, m *config.Model) int {
+	most := m.MaxBatch
+	if most == 0 {
+		for _, t := range cfg.InstanceTypes {
+			for _, pt := range cfg.Points(m.Name, t.Name) {
+				most = max(most, pt.Batch)
+			}
 		}
+	}
+	return most
+}
+
+// profiles is what is known of a model's latencies, by instance type of the
+// configuration. known, which may be nil or have nil entries, goes before.
+func (p *parts) profiles(cfg *config.Config, m *config.Model, known []*pool.Profile) ([]*pool.Profile, error) {
+	var row []*pool.Profile
+	for i, t := range cfg.InstanceTypes {
+		if i < len(known) && known[i] != nil {
+			row = append(row, known[i])
+			continue
+		}
+		points := cfg.Points(m.Name, t.Name)
 		profile, err := pool.NewProfile(points)
 		if err != nil {
-			return fmt.Errorf("cannot use the profile of %s on %s: %w", m.Name, t.Name, err)
+			return nil, fmt.Errorf("cannot use the profile of %s on %s: %w", m.Name, t.Name, err)
 		}
 		if learned := p.memory.take(m.Name, t.Name, points); learned != nil {
 			profile = learned
 		}
 		row = append(row, profile)
 	}
-	merge := m.MaxBatch
-	if merge == 0 {
-		merge = largest
-	}
-	p.core.Models = append(p.core.Models, dispatch.Model{
-		Name: m.Name, QoS: m.QoS.Target, Quantile: quantile(m.QoS.Percentile),
-		MaxBatch: merge, MaxQueue: m.MaxQueue, MaxAttempts: m.MaxAttempts,
-		NoSplit: m.Split != nil && !*m.Split,
-	})
 	// A type of which nothing is known is taken for the slowest that is: for
 	// infinitely fast it would be given everything.
-	slowest := pool.Slowest(row, max(merge, 1))
+	slowest := pool.Slowest(row, max(merged(cfg, m), 1))
 	for _, profile := range row {
 		profile.Suppose(slowest)
 	}
-	p.core.Profiles = append(p.core.Profiles, row)
-	return nil
+	return row, nil
 }
 
 // declared is the metadata that the configuration gives a model; nil for none.
@@ -135,90 +161,82 @@ func tensors(list []config.Tensor) []oip.TensorMetadata {
 	return all
 }
 
-func (p *parts) addWorker(cfg *config.Config, w *config.Worker, index int, log *slog.Logger) error {
-	t, err := typeID(cfg, w.Type)
-	if err != nil {
-		return err
+// joined is a worker that is ready to join.
+type joined struct {
+	live.Joining
+	cfg     *config.Worker
+	lease   *lease
+	release func() // of its telemetry; nil: it has none of its own
+}
+
+// join makes a worker. Its IDs are those of names.
+func (p *parts) join(cfg *config.Config, names ids, w *config.Worker, log *slog.Logger) (j *joined, err error) {
+	j = &joined{cfg: w, lease: &lease{of: &p.engines}}
+	j.Closed = func() {
+		if err := j.lease.end(); err != nil {
+			log.Warn("an engine does not close", "worker", w.Name, "error", err)
+		}
+		if j.release != nil {
+			j.release()
+		}
 	}
-	worker := pool.Worker{
+	defer func() {
+		if err != nil {
+			j.Closed()
+			err = fmt.Errorf("cannot set up worker %s: %w", w.Name, err)
+		}
+	}()
+	if j.Telemetry, j.release, err = p.telemetry.reader(w); err != nil {
+		return j, err
+	}
+	t, err := names.typ(w.Type)
+	if err != nil {
+		return j, err
+	}
+	j.Worker = pool.Worker{
 		Name: w.Name, Type: t, Concurrency: w.Concurrency, State: pool.Starting,
 		Breaker: pool.NewBreaker(pool.BreakerConfig{Failures: cfg.Breaker.Failures, Open: cfg.Breaker.Open, MaxOpen: cfg.Breaker.MaxOpen}),
 	}
 	served := cfg.Serves(w)
-	for i, m := range cfg.Models {
-		for _, name := range served {
-			if m.Name == name {
-				// What it really takes is learned by the first probe.
-				worker.Serves = append(worker.Serves, pool.Serve{Model: pool.ModelID(i), MaxBatch: math.MaxInt32})
-			}
+	for _, name := range served {
+		id, err := names.model(name)
+		if err != nil {
+			return j, err
 		}
+		// What it really takes is learned by the first probe.
+		j.Worker.Serves = append(j.Worker.Serves, pool.Serve{Model: id, MaxBatch: math.MaxInt32})
 	}
-	var b backend.Backend
 	switch {
 	case w.Embedded != nil:
-		b, err = p.embedded(w.Embedded, served, log)
+		j.Backend, err = embedded(j.lease, w.Embedded, served, log)
 	case w.Remote != nil:
+		j.Every = w.Remote.ProbeInterval
 		var https func() *tls.Config
 		if https, err = p.tls.of(w.Remote.TLS); err != nil {
-			return err
+			return j, err
 		}
-		b, err = backend.NewRemote(backend.RemoteConfig{
+		j.Backend, err = backend.NewRemote(backend.RemoteConfig{
 			URL: w.Remote.URL, TLS: https, Binary: w.Remote.Binary, Timeout: w.Remote.Timeout,
 			Connections: max(w.Remote.Connections, w.Concurrency), ModelNames: w.Remote.ModelNames,
 			MaxResponse: int(cfg.Limits.MaxResponse),
 		})
 	default:
-		b, err = p.emulated(cfg, w, index, served, log)
+		j.Backend, err = emulated(cfg, w, p.joins, served, j.lease, log)
 	}
-	if err != nil {
-		return err
-	}
-	p.core.Workers = append(p.core.Workers, worker)
-	p.backends = append(p.backends, b)
-	return nil
+	p.joins++
+	return j, err
 }
 
-func (p *parts) embedded(e *config.Embedded, served []string, log *slog.Logger) (backend.Backend, error) {
+func embedded(l *lease, e *config.Embedded, served []string, log *slog.Logger) (backend.Backend, error) {
 	models := map[string]engine.Model{}
 	for _, name := range served {
-		m, err := p.load(e, name, log)
+		m, err := l.load(e, name, log)
 		if err != nil {
 			return nil, fmt.Errorf("cannot load model %s: %w", name, err)
 		}
 		models[name] = share(m)
 	}
 	return backend.NewEmbedded(models, e.Engine), nil
-}
-
-// load returns the model from the engine that e names, loading it once.
-func (p *parts) load(e *config.Embedded, name string, log *slog.Logger) (engine.Model, error) {
-	key := engineKey{model: name, Embedded: *e}
-	if m := p.engines[key]; m != nil {
-		return m, nil
-	}
-	var m engine.Model
-	var err error
-	switch {
-	case e.Engine == "onnxruntime":
-		m, err = ort.Load(e.Path, ort.Options{
-			Name: name, Library: e.Library, Threads: e.Threads, DisableArena: !e.Arena, GPU: e.GPU,
-		})
-	case e.Path == "":
-		m, err = engine.Builtin(name)
-	default:
-		var data []byte
-		if data, err = os.ReadFile(e.Path); err == nil {
-			m, err = engine.LoadONNX(data)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	for k, v := range m.Metadata().Properties {
-		log.Info("model property", "model", name, k, v)
-	}
-	p.engines[key] = m
-	return m, nil
 }
 
 func (p *parts) modelNames() []string {
@@ -240,9 +258,5 @@ func (p *parts) workerLabels() []router.WorkerLabels {
 // close frees the engines. Backends are closed by the loop, which runs them.
 func (p *parts) close() error {
 	p.telemetry.close()
-	var errs []error
-	for _, m := range p.engines {
-		errs = append(errs, m.Close())
-	}
-	return errors.Join(errs...)
+	return p.engines.close()
 }

@@ -97,11 +97,19 @@ func modelID(cfg *config.Config, name string) (pool.ModelID, error) {
 // workers, is as ready as its reference.
 type front struct {
 	*live.Loop
-	cascades []*cascade.Cascade // by model; nil: workers serve it
+	parts *parts
+}
+
+// cascade is the one that answers for a model; nil: workers serve it.
+func (p *parts) cascade(m pool.ModelID) *cascade.Cascade {
+	if int(m) < len(p.cascades) {
+		return p.cascades[m]
+	}
+	return nil // it came later
 }
 
 func (f front) stands(m pool.ModelID) pool.ModelID {
-	if c := f.cascades[m]; c != nil {
+	if c := f.parts.cascade(m); c != nil {
 		return c.Reference()
 	}
 	return m

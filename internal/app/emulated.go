@@ -13,7 +13,7 @@ import (
 
 // emulated makes the stand-in for an instance. index tells workers of one
 // entry apart, so that they do not vary in step.
-func (p *parts) emulated(cfg *config.Config, w *config.Worker, index int, served []string, log *slog.Logger) (backend.Backend, error) {
+func emulated(cfg *config.Config, w *config.Worker, index int, served []string, l *lease, log *slog.Logger) (backend.Backend, error) {
 	points := cfg.Points(w.Emulated.ProfileModel, w.Type)
 	profile, err := pool.NewProfile(points)
 	if err != nil {
@@ -26,14 +26,14 @@ func (p *parts) emulated(cfg *config.Config, w *config.Worker, index int, served
 	answers := map[string]engine.Model{}
 	if w.Emulated.Answer == "embedded" {
 		for _, name := range served {
-			if answers[name], err = p.load(&config.Embedded{Engine: "builtin"}, name, log); err != nil {
+			if answers[name], err = l.load(&config.Embedded{Engine: "builtin"}, name, log); err != nil {
 				return nil, fmt.Errorf("cannot load model %s: %w", name, err)
 			}
 		}
 	}
 	metadata := map[string]*oip.ModelMetadata{}
-	for i, m := range cfg.Models {
-		metadata[m.Name] = p.probe.Metadata[i]
+	for i := range cfg.Models {
+		metadata[cfg.Models[i].Name] = declared(&cfg.Models[i])
 	}
 	return backend.NewEmulated(backend.EmulatedConfig{
 		Type: w.Type, Profile: profile, Seed: w.Emulated.Seed<<16 + uint64(index), Concurrency: w.Concurrency,

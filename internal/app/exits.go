@@ -11,17 +11,25 @@ import (
 	"motley/internal/gate"
 )
 
-// addGate makes the gate of a model, nil where early exit is off. Its
-// controller is made when the first worker has told its exits: an embedded one
-// once it was measured, a remote one when it answers.
+// addGate adds the gate of a model, nil where early exit is off.
 func (p *parts) addGate(cfg *config.Config, m *config.Model, log *slog.Logger) {
+	g, state := newGate(cfg, m, uint64(len(p.gates)), log)
+	p.gates = append(p.gates, g)
+	if state != nil {
+		p.exits = append(p.exits, state)
+	}
+}
+
+// newGate makes the gate of a model, nil where early exit is off. Its controller is
+// made when the first worker has told its exits: an embedded one once it was measured,
+// a remote one when it answers.
+func newGate(cfg *config.Config, m *config.Model, seed uint64, log *slog.Logger) (*gate.Gate, *exitState) {
 	e := &m.EarlyExit
 	if e.Parsed() == earlyexit.Off {
-		p.gates = append(p.gates, nil)
-		return
+		return nil, nil
 	}
 	state := newExitState(cfg.Learned.Exits(m.Name), m.Name, log)
-	state.gate = gate.Later(e.Parsed(), uint64(len(p.gates)), func(x gate.Exits) (earlyexit.Controller, error) {
+	state.gate = gate.Later(e.Parsed(), seed, func(x gate.Exits) (earlyexit.Controller, error) {
 		c, err := controllerOf(e, x)
 		if err != nil {
 			return nil, err
@@ -34,8 +42,7 @@ func (p *parts) addGate(cfg *config.Config, m *config.Model, log *slog.Logger) {
 		log.Info("early exit", "model", m.Name, "mode", e.Mode, "target", e.Target, "ramps", x.Ramps)
 		return c, nil
 	})
-	p.gates = append(p.gates, state.gate)
-	p.exits = append(p.exits, state)
+	return state.gate, state
 }
 
 // controllerOf makes the controller for a model's ramps.

@@ -3,8 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"motley/internal/config"
@@ -16,42 +16,47 @@ import (
 // telemetry is what the workers' hardware is asked by: each source once, whoever
 // runs on its devices.
 type telemetry struct {
-	cfg     *config.Health
-	log     *slog.Logger
-	pollers map[gpu.Options]*gpu.Poller
-	order   []*gpu.Poller // in which they were named
-	readers []live.Telemetry
+	cfg  *config.Health
+	done sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	pollers map[gpu.Options]*polled
+	order   []*gpu.Poller   // in which they were named
+	ctx     context.Context // nil: nobody polls yet
 	stop    context.CancelFunc
-	done    sync.WaitGroup
 }
 
 // staleTimes is how old a sample may get, in terms of stale_after: from then on
 // nothing can be said of it that is not said already.
 const staleTimes = 6
 
-// watchHardware opens what the workers' hardware is to be asked by; nil where
-// nobody judges them.
-func watchHardware(cfg *config.Config, workers []config.Worker, log *slog.Logger) (*telemetry, error) {
+// watchHardware returns nil where nobody judges the workers.
+func watchHardware(cfg *config.Config) *telemetry {
 	if !cfg.Health.Enabled {
-		return nil, nil
+		return nil
 	}
-	t := &telemetry{cfg: &cfg.Health, log: log, pollers: map[gpu.Options]*gpu.Poller{}}
-	for i := range workers {
-		if err := t.add(&workers[i]); err != nil {
-			return nil, fmt.Errorf("cannot watch the hardware of worker %s: %w", workers[i].Name, err)
-		}
-	}
-	return t, nil
+	return &telemetry{cfg: &cfg.Health, pollers: map[gpu.Options]*polled{}}
 }
 
-func (t *telemetry) add(w *config.Worker) error {
+// polled is a poller, and how many workers it is asked for.
+type polled struct {
+	*gpu.Poller
+	users int
+	stop  context.CancelFunc // nil: it does not run yet
+}
+
+// reader returns what is heard of a worker's hardware, nil where nobody tells, and what
+// gives that back.
+func (t *telemetry) reader(w *config.Worker) (r live.Telemetry, release func(), err error) {
+	if t == nil {
+		return nil, nil, nil
+	}
 	h := w.Hardware
 	if h == nil && w.Embedded != nil {
 		h = &config.Hardware{Local: "cpu"}
 	}
 	if h == nil || h.Local == "none" {
-		t.readers = append(t.readers, nil)
-		return nil
+		return nil, nil, nil
 	}
 	opt, want, name := gpu.Options{Agent: h.Agent, Exporter: h.Metrics, Recorded: h.Recorded, CAFile: h.CAFile}, h.Device, ""
 	switch {
@@ -64,20 +69,53 @@ func (t *telemetry) add(w *config.Worker) error {
 	default:
 		want, name = h.Local, "this host"
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	p := t.pollers[opt]
 	if p == nil {
 		source, err := gpu.Open(opt)
 		if err != nil {
-			return err
+			return nil, nil, fmt.Errorf("cannot watch the hardware of worker %s: %w", w.Name, err)
 		}
-		p = &gpu.Poller{Source: source, Every: t.cfg.Interval, MaxAge: staleTimes * t.cfg.StaleAfter, Jitter: rand.Float64}
+		p = &polled{Poller: &gpu.Poller{Source: source, Every: t.cfg.Interval, MaxAge: staleTimes * t.cfg.StaleAfter, Jitter: rand.Float64}}
 		t.pollers[opt] = p
-		t.order = append(t.order, p)
+		t.order = append(t.order, p.Poller)
+		if t.ctx != nil {
+			t.startLocked(p)
+		}
 	}
-	r := gpu.NewReader(p, want, name)
-	r.Standing = h.Metrics != ""
-	t.readers = append(t.readers, r)
-	return nil
+	p.users++
+	reader := gpu.NewReader(p.Poller, want, name)
+	reader.Standing = h.Metrics != ""
+	return reader, func() { t.release(opt) }, nil
+}
+
+// release stops a poller that nobody has asked for any more.
+func (t *telemetry) release(opt gpu.Options) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.pollers[opt]
+	if p.users--; p.users > 0 {
+		return
+	}
+	delete(t.pollers, opt)
+	t.order = slices.DeleteFunc(slices.Clone(t.order), func(o *gpu.Poller) bool { return o == p.Poller })
+	if p.stop != nil {
+		p.stop()
+	}
+}
+
+// all are the pollers there are, in the order in which they were named.
+func (t *telemetry) all() []*gpu.Poller {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.order)
+}
+
+func (t *telemetry) startLocked(p *polled) {
+	ctx, stop := context.WithCancel(t.ctx)
+	p.stop = stop
+	t.done.Go(func() { p.Run(ctx) })
 }
 
 // run polls until close.
@@ -85,10 +123,11 @@ func (t *telemetry) run() {
 	if t == nil {
 		return
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	t.stop = stop
-	for _, p := range t.order {
-		t.done.Go(func() { p.Run(ctx) })
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ctx, t.stop = context.WithCancel(context.Background())
+	for _, p := range t.pollers {
+		t.startLocked(p)
 	}
 }
 
@@ -100,13 +139,14 @@ func (t *telemetry) close() {
 	t.done.Wait()
 }
 
-// config is what the loop is told.
-func (t *telemetry) config() *live.HealthConfig {
+// config is what the loop is told, of these workers.
+func (t *telemetry) config(workers []*joined) *live.HealthConfig {
 	if t == nil {
 		return nil
 	}
-	return &live.HealthConfig{
-		Judge:     health.Config{StaleAfter: t.cfg.StaleAfter, SlowStart: t.cfg.SlowStart},
-		Telemetry: t.readers,
+	cfg := &live.HealthConfig{Judge: health.Config{StaleAfter: t.cfg.StaleAfter, SlowStart: t.cfg.SlowStart}}
+	for _, j := range workers {
+		cfg.Telemetry = append(cfg.Telemetry, j.Telemetry)
 	}
+	return cfg
 }

@@ -219,14 +219,42 @@ func TestHealthBadSources(t *testing.T) {
 	}
 	for _, h := range []config.Hardware{{Recorded: path}, {Agent: "https://h/v1/devices", CAFile: path}} {
 		cfg := &config.Config{Health: config.Health{Enabled: true}}
-		if _, err := watchHardware(cfg, []config.Worker{{Name: "w", Hardware: &h}}, nil); err == nil || !strings.Contains(err.Error(), "worker w") {
+		if _, _, err := watchHardware(cfg).reader(&config.Worker{Name: "w", Hardware: &h}); err == nil || !strings.Contains(err.Error(), "worker w") {
 			t.Errorf("%+v: %v", h, err)
 		}
 	}
-	got, err := watchHardware(&config.Config{Health: config.Health{Enabled: true}}, []config.Worker{
+	got := watchHardware(&config.Config{Health: config.Health{Enabled: true}})
+	var readers []live.Telemetry
+	for _, w := range []config.Worker{
 		{Name: "a", Embedded: &config.Embedded{}}, {Name: "b", Embedded: &config.Embedded{}, Hardware: &config.Hardware{Local: "none"}}, {Name: "c", Remote: &config.Remote{}},
-	}, nil)
-	if err != nil || len(got.order) != 1 || got.readers[0] == nil || got.readers[1] != nil || got.readers[2] != nil {
-		t.Errorf("%+v, %v", got, err)
+	} {
+		r, _, err := got.reader(&w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		readers = append(readers, r)
 	}
+	if len(got.order) != 1 || readers[0] == nil || readers[1] != nil || readers[2] != nil {
+		t.Errorf("%+v, %v", got.order, readers)
+	}
+}
+
+// A source is asked as long as some worker has it.
+func TestHardwareIsAskedNoLongerThanNeeded(t *testing.T) {
+	tel := watchHardware(&config.Config{Health: config.Health{Enabled: true, Interval: time.Millisecond}})
+	tel.run()
+	var release [2]func()
+	for i := range release {
+		var err error
+		if _, release[i], err = tel.reader(&config.Worker{Name: "a", Embedded: &config.Embedded{}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range []int{1, 0} {
+		release[i]()
+		if n := len(tel.all()); n != want {
+			t.Errorf("%d sources are asked after %d of 2 workers have gone, want %d", n, i+1, want)
+		}
+	}
+	tel.close()
 }

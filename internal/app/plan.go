@@ -256,7 +256,7 @@ func (s *study) problem(opt PlanOptions) (*planner.Problem, error) {
 	}
 	cost := 0.0
 	for _, w := range s.cfg.Expand(cpus()) {
-		t, err := typeID(s.cfg, w.Type)
+		t, err := idsOf(s.cfg).typ(w.Type)
 		if err != nil {
 			return nil, err
 		}

@@ -16,23 +16,30 @@ import (
 // addPriors lets priors stand in for what was never measured, where there are some.
 func (p *parts) addPriors(cfg *config.Config, log *slog.Logger) error {
 	for i := range cfg.Models {
-		m := &cfg.Models[i]
-		if m.Cascade != nil {
-			continue // its stages do the work
+		if err := addPriors(cfg, &cfg.Models[i], p.core.Profiles[i], log); err != nil {
+			return err
 		}
-		for t, prior := range priorsOf(cfg, m, p.core.Profiles[i], p.core.Models[i].MaxBatch) {
-			kind := &cfg.InstanceTypes[t]
-			switch {
-			case len(prior.Points) > 0:
-				expected, err := pool.NewProfile(prior.Points)
-				if err != nil {
-					return fmt.Errorf("cannot use the prior of %s on %s: %w", m.Name, kind.Name, err)
-				}
-				p.core.Profiles[i][t].Expect(expected)
-				log.Info("never measured: a prior stands in", "model", m.Name, "instance_type", kind.Name, "prior", priorText(kind, &prior))
-			case prior.Why != "" && kind.Hardware() != nil:
-				log.Info("never measured, and no prior", "model", m.Name, "instance_type", kind.Name, "reason", prior.Why)
+	}
+	return nil
+}
+
+// addPriors does it for one model, of which row is what is known, by instance type.
+func addPriors(cfg *config.Config, m *config.Model, row []*pool.Profile, log *slog.Logger) error {
+	if m.Cascade != nil {
+		return nil // its stages do the work
+	}
+	for t, prior := range priorsOf(cfg, m, row, merged(cfg, m)) {
+		kind := &cfg.InstanceTypes[t]
+		switch {
+		case len(prior.Points) > 0:
+			expected, err := pool.NewProfile(prior.Points)
+			if err != nil {
+				return fmt.Errorf("cannot use the prior of %s on %s: %w", m.Name, kind.Name, err)
 			}
+			row[t].Expect(expected)
+			log.Info("never measured: a prior stands in", "model", m.Name, "instance_type", kind.Name, "prior", priorText(kind, &prior))
+		case prior.Why != "" && kind.Hardware() != nil:
+			log.Info("never measured, and no prior", "model", m.Name, "instance_type", kind.Name, "reason", prior.Why)
 		}
 	}
 	return nil

@@ -96,6 +96,7 @@ func (a *App) Close(ctx context.Context) error {
 }
 
 func (a *App) stopLoop(ctx context.Context) error {
+	a.members.close()
 	return errors.Join(a.pool.closeCascades(ctx), a.loop.Close(ctx))
 }
 

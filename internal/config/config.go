@@ -32,6 +32,7 @@ type Config struct {
 	Workers       []Worker       `yaml:"workers"`
 	Breaker       Breaker        `yaml:"breaker"`
 	Health        Health         `yaml:"health"`
+	Reload        Reload         `yaml:"reload"`
 	Plan          Plan           `yaml:"plan"`
 
 	// Rows are the measured latencies that Profiles hold; Load reads them.
@@ -148,6 +149,7 @@ type Worker struct {
 	Remote      *Remote   `yaml:"remote"`
 	Emulated    *Emulated `yaml:"emulated"`
 	Hardware    *Hardware `yaml:"hardware"` // nil = this host's processors for an embedded one, else unknown
+	Spot        *Spot     `yaml:"spot"`     // nil = nobody tells that it is about to be taken away
 }
 
 // Embedded runs models in the router's process.
@@ -212,6 +214,7 @@ func (c *Config) setDefaults() {
 	c.Learned.setDefaults()
 	c.Breaker.setDefaults()
 	c.Health.setDefaults()
+	c.Reload.setDefaults()
 	c.Plan.setDefaults()
 }
 

@@ -124,33 +124,7 @@ func (c *Config) openFiles() []Violation {
 		}
 	}
 	for i := range c.Workers {
-		if h := c.Workers[i].Hardware; h != nil {
-			h.open(f, fmt.Sprintf("workers[%d].hardware", i), from)
-		}
-		if r := c.Workers[i].Remote; r != nil && r.TLS != nil {
-			r.TLS.open(f, fmt.Sprintf("workers[%d].remote.tls", i), from)
-		}
-		e := c.Workers[i].Embedded
-		if e == nil {
-			continue
-		}
-		for _, file := range []struct {
-			name string
-			path *string
-		}{{"path", &e.Path}, {"library", &e.Library}} {
-			written := *file.path
-			if written == "" {
-				continue
-			}
-			// A library without a directory is the dynamic loader's to find.
-			if file.name == "library" && !strings.ContainsRune(written, filepath.Separator) {
-				continue
-			}
-			*file.path = from(written)
-			if _, err := os.Stat(*file.path); err != nil {
-				f.add(fmt.Sprintf("workers[%d].embedded.%s", i, file.name), written, "%s", reason(err))
-			}
-		}
+		c.Workers[i].open(f, fmt.Sprintf("workers[%d]", i), from)
 	}
 	if written := c.Plan.Learned; written != "" {
 		c.Plan.Learned = from(written)
@@ -159,6 +133,38 @@ func (c *Config) openFiles() []Violation {
 		}
 	}
 	return f.list
+}
+
+// open makes the paths independent of the file's directory and checks that the
+// files are there.
+func (w *Worker) open(f *faults, at string, from func(string) string) {
+	if w.Hardware != nil {
+		w.Hardware.open(f, at+".hardware", from)
+	}
+	if w.Remote != nil && w.Remote.TLS != nil {
+		w.Remote.TLS.open(f, at+".remote.tls", from)
+	}
+	e := w.Embedded
+	if e == nil {
+		return
+	}
+	for _, file := range []struct {
+		name string
+		path *string
+	}{{"path", &e.Path}, {"library", &e.Library}} {
+		written := *file.path
+		if written == "" {
+			continue
+		}
+		// A library without a directory is the dynamic loader's to find.
+		if file.name == "library" && !strings.ContainsRune(written, filepath.Separator) {
+			continue
+		}
+		*file.path = from(written)
+		if _, err := os.Stat(*file.path); err != nil {
+			f.add(at+".embedded."+file.name, written, "%s", reason(err))
+		}
+	}
 }
 
 // notAFile says why a file that need not be there yet cannot be kept at path.

@@ -51,6 +51,7 @@ func (c *Config) Validate() []Violation {
 	c.checkWorkers(f)
 	c.Breaker.check(f)
 	c.Health.check(f)
+	c.Reload.check(f)
 	c.checkPlan(f)
 	sortViolations(f.list)
 	return f.list

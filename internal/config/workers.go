@@ -48,6 +48,9 @@ func (c *Config) checkWorkers(f *faults) {
 		if w.Hardware != nil {
 			w.Hardware.check(f, at+".hardware")
 		}
+		if w.Spot != nil {
+			w.Spot.check(f, at+".spot")
+		}
 	}
 }
 

@@ -197,7 +197,7 @@ func (c *Core) Step(ev Event, dst []Action) []Action {
 	case WorkerHealth:
 		c.setHealth(ev.Worker, ev.Health)
 	case TypeAdd:
-		c.addType(ev.Change.Type)
+		c.addType(ev.Change.Type, ev.Change.Profiles)
 	case ModelSet:
 		c.setModel(ev.Model, ev.Change)
 	case WorkerJoin:

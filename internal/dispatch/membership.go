@@ -11,7 +11,7 @@ import (
 type Change struct {
 	Type     pool.InstanceType // TypeAdd
 	Model    Model             // ModelSet; zero fields take the defaults
-	Profiles []*pool.Profile   // ModelSet of a new model, by type: see Config.Profiles
+	Profiles []*pool.Profile   // ModelSet of a new model, by type; TypeAdd, by model: see Config.Profiles
 	Worker   pool.Worker       // WorkerJoin
 	Tenants  []float64         // TenantsSet: see Config.Tenants
 }
@@ -32,8 +32,14 @@ func (c *Change) String() string {
 }
 
 // addType takes in another instance type. Its ID is the next.
-func (c *Core) addType(t pool.InstanceType) {
+func (c *Core) addType(t pool.InstanceType, profiles []*pool.Profile) {
 	c.cfg.Types = append(c.cfg.Types, t)
+	for m, p := range profiles {
+		if p != nil {
+			c.profileOf(pool.ModelID(m), pool.TypeID(len(c.cfg.Types)-1))
+			c.profiles[m][len(c.cfg.Types)-1] = p
+		}
+	}
 	c.regroup()
 }
 

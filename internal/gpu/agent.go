@@ -46,7 +46,7 @@ func NewAgent(opt AgentOptions) (*Agent, error) {
 		a.poller.Note = recorder(opt.Record, opt.Log)
 	}
 	registry := prometheus.NewRegistry()
-	if err := registry.Register(NewCollector(a.poller)); err != nil {
+	if err := registry.Register(NewCollector(func() []*Poller { return []*Poller{a.poller} })); err != nil {
 		return nil, fmt.Errorf("cannot make metrics: %w", err)
 	}
 	a.routes.HandleFunc("GET /v1/devices", a.devices)

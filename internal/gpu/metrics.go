@@ -10,10 +10,10 @@ import (
 )
 
 // collector makes metrics of the last pages of pollers.
-type collector struct{ pollers []*Poller }
+type collector struct{ pollers func() []*Poller }
 
 // NewCollector returns a collector of what the pollers read last: motley_gpu_….
-func NewCollector(pollers ...*Poller) prometheus.Collector { return &collector{pollers} }
+func NewCollector(pollers func() []*Poller) prometheus.Collector { return &collector{pollers} }
 
 // metric is one that is made of a sample, or none.
 type metric struct {
@@ -133,7 +133,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	reads, failures := 0, 0
 	var page device.Page
-	for _, p := range c.pollers {
+	for _, p := range c.pollers() {
 		r, f := p.Counts()
 		reads, failures = reads+r, failures+f
 		last, _ := p.Latest()

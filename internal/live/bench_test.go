@@ -31,8 +31,8 @@ func benchSetup() setup {
 
 func benchLoop(tb testing.TB) *Loop {
 	l := benchSetup().start(tb)
-	for i := range l.cfg.Backends {
-		l.cfg.Backends[i] = &nothing{}
+	for i := range l.table.Load().workers {
+		l.worker(pool.WorkerID(i)).Backend = &nothing{}
 	}
 	return l
 }

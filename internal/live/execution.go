@@ -20,6 +20,8 @@ type execution struct {
 	batch     dispatch.BatchID
 	worker    pool.WorkerID
 	model     pool.ModelID
+	member    *Member // the worker
+	name      string  // the model's
 	items     int
 	started   mono.Time
 	predicted time.Duration
@@ -93,6 +95,8 @@ func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
 	ex := l.executions.Get().(*execution)
 	ex.batch, ex.worker, ex.model, ex.started = a.Batch, a.Worker, a.Model, at
 	ex.predicted = l.mu.core.Predicted(a.Batch)
+	ex.member, ex.name = l.worker(a.Worker), l.model(a.Model).Name
+	ex.member.runs++
 	ex.items, ex.lead, ex.home, ex.off = 0, nil, nil, false
 	ex.flight.Reset()
 	ex.members, ex.calls, ex.ptrs, ex.rows = ex.members[:0], ex.calls[:0], ex.ptrs[:0], append(ex.rows[:0], a.Rows...)
@@ -141,7 +145,7 @@ func (l *Loop) startLocked(a *dispatch.Action, at mono.Time, wakes *wakeList) {
 	l.mu.runs[slot] = ex
 	l.done.Add(1) // before the request that it carries can end, hence before Close waits
 	if ex.staged == nil && ex.home != nil {
-		if _, ok := l.cfg.Backends[ex.worker].(backend.Starter); ok {
+		if _, ok := ex.member.Backend.(backend.Starter); ok {
 			ex.lead = nil
 			wakes.add(nil, ex)
 			return
@@ -170,8 +174,8 @@ func (ex *execution) launch(on *reactor.Loop) {
 		return
 	}
 	ex.identify()
-	starter := l.cfg.Backends[ex.worker].(backend.Starter)
-	if !starter.Start(ex.ctx, on, l.cfg.Core.Models[ex.model].Name, ex.ptrs, &ex.flight) {
+	starter := ex.member.Backend.(backend.Starter)
+	if !starter.Start(ex.ctx, on, ex.name, ex.ptrs, &ex.flight) {
 		go func() { l.finish(ex, l.run(ex), nil) }()
 	}
 }
@@ -194,7 +198,7 @@ var (
 func (ex *execution) callOff(on dispatch.EventKind) {
 	ex.off = true
 	cause := errHung
-	if on == dispatch.WorkerState {
+	if on == dispatch.WorkerState || on == dispatch.WorkerGone {
 		cause = errDown
 	}
 	for _, t := range ex.members {
@@ -223,11 +227,10 @@ func (l *Loop) carry(ex *execution) {
 
 // run runs an execution whose calls are made, and waits for its end.
 func (l *Loop) run(ex *execution) error {
-	name := l.cfg.Core.Models[ex.model].Name
 	if ex.staged != nil {
-		return ex.staged.RunStaged(ex.ctx, name, ex.ptrs, ex.watch)
+		return ex.staged.RunStaged(ex.ctx, ex.name, ex.ptrs, ex.watch)
 	}
-	return l.cfg.Backends[ex.worker].Run(ex.ctx, name, ex.ptrs)
+	return ex.member.Backend.Run(ex.ctx, ex.name, ex.ptrs)
 }
 
 // finish tells the core how an execution ended. on is the reactor whose goroutine
@@ -266,6 +269,7 @@ func (l *Loop) finish(ex *execution, err error, on *reactor.Loop) {
 	if ex.lead != nil {
 		ex.lead.busy = false
 	}
+	ex.member.ranLocked()
 	l.stepLocked(ev, &wakes)
 	retried = l.mu.core.Counts().Retried - retried
 	for i, t := range ex.members {
@@ -310,6 +314,7 @@ const maxKept = 1 << 20
 // release lets go of what belongs to others, so that ex can be used again.
 func (ex *execution) release() {
 	clear(ex.members)
+	ex.member = nil
 	for i := range ex.slices {
 		if cap(ex.slices[i].Body) > maxKept {
 			ex.slices[i] = oip.Request{}

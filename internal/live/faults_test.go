@@ -130,7 +130,7 @@ func TestHung(t *testing.T) {
 			fakes: fakes{{}, {Latency: takes(time.Millisecond)}}, state: pool.Up,
 			core: dispatch.Config{Hang: 50 * time.Millisecond},
 		}.start(t)
-		l.cfg.Backends[0] = &slowToStop{}
+		l.worker(pool.WorkerID(0)).Backend = &slowToStop{}
 		var all sync.WaitGroup
 		for i := range 40 {
 			all.Go(func() {
@@ -161,7 +161,7 @@ func TestHungEverywhere(t *testing.T) {
 			fakes: fakes{{}, {}}, state: pool.Up,
 			core: dispatch.Config{Hang: 50 * time.Millisecond},
 		}.start(t)
-		l.cfg.Backends[0], l.cfg.Backends[1] = &slowToStop{}, &slowToStop{}
+		l.worker(pool.WorkerID(0)).Backend, l.worker(pool.WorkerID(1)).Backend = &slowToStop{}, &slowToStop{}
 		none := refusedFor(t, do(l, ask("x", 1)), Failed)
 		var own *backend.Error
 		if !errors.As(none.Cause, &own) || own.Class != backend.Timeout || own.Status != 504 {
@@ -176,7 +176,7 @@ func TestHungEverywhere(t *testing.T) {
 func TestHungThenRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := setup{fakes: fakes{{}}, state: pool.Up, core: dispatch.Config{Hang: 50 * time.Millisecond}}.start(t)
-		l.cfg.Backends[0] = &slowToStop{}
+		l.worker(pool.WorkerID(0)).Backend = &slowToStop{}
 		var all sync.WaitGroup
 		all.Go(func() {
 			r := ask("x", 1)

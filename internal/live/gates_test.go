@@ -29,7 +29,7 @@ func TestGateOpens(t *testing.T) {
 		}.start(t)
 		l.log = slog.New(slog.NewTextHandler(&log, nil))
 		for i, f := range workers {
-			l.cfg.Backends[i] = f
+			l.worker(pool.WorkerID(i)).Backend = f
 			f.SetStatus("m", backend.Status{}, unreachable())
 		}
 		c := newChooser(earlyexit.Latency, 2, 0)
@@ -45,7 +45,7 @@ func TestGateOpens(t *testing.T) {
 			}
 			return c, nil
 		})
-		l.cfg.Gates = []*gate.Gate{g}
+		l.model(0).Gate = g
 		l.Watch()
 		if g.Fits(2) || l.Info(0).Exits != nil {
 			t.Error("ramps are known of workers that do not answer")

@@ -50,11 +50,17 @@ type clinic struct {
 	mu struct { // taken before Loop.mu
 		sync.Mutex
 		ward    *triage.Ward
-		known   []string // by worker: the ID of its device
-		errs    []error  // by worker: of its telemetry
+		heard   []heardOf // by worker
 		spare   []endedBatch
 		changes []triage.Change
 	}
+}
+
+// heardOf is what is heard of a worker's hardware.
+type heardOf struct {
+	member *Member // nil: nobody, or one that is gone
+	device string  // its ID
+	err    error   // of the last attempt
 }
 
 // endedBatch is what a batch took and what its type's profile expected.
@@ -75,26 +81,41 @@ func newClinic(l *Loop, cfg *HealthConfig) *clinic {
 	if c.cfg.Every <= 0 {
 		c.cfg.Every = defaultEvery
 	}
-	core := &l.cfg.Core
-	var types []string
-	for i := range core.Workers {
-		types = append(types, core.Types[core.Workers[i].Type].Name)
-	}
-	c.mu.ward = triage.New(cfg.Judge, types)
-	c.mu.known, c.mu.errs = make([]string, len(types)), make([]error, len(types))
-	for i := range types {
-		if c.telemetry(pool.WorkerID(i)) != nil {
-			c.mu.ward.Expect(l.now(), pool.WorkerID(i))
-		}
+	c.mu.ward = triage.New(cfg.Judge, nil)
+	for _, m := range l.table.Load().workers {
+		c.joined(m)
 	}
 	return c
 }
 
-func (c *clinic) telemetry(w pool.WorkerID) Telemetry {
-	if int(w) >= len(c.cfg.Telemetry) {
-		return nil
+// joined has a worker judged from now on.
+func (c *clinic) joined(m *Member) {
+	if c == nil {
+		return
 	}
-	return c.cfg.Telemetry[w]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for int(m.id) >= len(c.mu.heard) {
+		c.mu.heard = append(c.mu.heard, heardOf{})
+	}
+	c.mu.heard[m.id] = heardOf{member: m}
+	c.mu.ward.Join(m.id, c.loop.table.Load().types[m.Worker.Type].Name)
+	if m.Telemetry != nil {
+		c.mu.ward.Expect(c.loop.now(), m.id)
+	}
+}
+
+// left forgets a worker.
+func (c *clinic) left(m *Member) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if int(m.id) < len(c.mu.heard) && c.mu.heard[m.id].member == m {
+		c.mu.heard[m.id] = heardOf{}
+		c.mu.ward.Leave(m.id)
+	}
 }
 
 // batchLocked notes a batch that is about to finish. The loop's lock is held.
@@ -107,13 +128,15 @@ func (c *clinic) batchLocked(ev *dispatch.Event, started mono.Time) {
 }
 
 // restarted notes that a worker's server is there again.
-func (c *clinic) restarted(w pool.WorkerID) {
+func (c *clinic) restarted(m *Member) {
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mu.ward.Restarted(w)
+	if int(m.id) < len(c.mu.heard) && c.mu.heard[m.id].member == m {
+		c.mu.ward.Restarted(m.id)
+	}
 }
 
 // run judges until the loop closes.
@@ -147,8 +170,8 @@ func (c *clinic) look() {
 		c.mu.ward.Batch(b.worker, b.took, b.expected)
 	}
 	c.mu.spare = ended
-	for i := range c.cfg.Telemetry {
-		c.hear(now, pool.WorkerID(i))
+	for i := range c.mu.heard {
+		c.hear(now, &c.mu.heard[i])
 	}
 	c.mu.changes = c.mu.ward.Judge(now, c.mu.changes[:0])
 	for _, ch := range c.mu.changes {
@@ -160,22 +183,22 @@ func (c *clinic) look() {
 }
 
 // hear takes in what telemetry has of a worker.
-func (c *clinic) hear(now mono.Time, w pool.WorkerID) {
-	t := c.telemetry(w)
-	if t == nil {
+func (c *clinic) hear(now mono.Time, h *heardOf) {
+	m := h.member
+	if m == nil || m.Telemetry == nil {
 		return
 	}
-	d, s, fresh, err := t.Latest()
-	c.mu.errs[w] = err
+	d, s, fresh, err := m.Telemetry.Latest()
+	h.err = err
 	if !fresh {
 		return
 	}
-	if d.ID != c.mu.known[w] {
-		c.mu.known[w] = d.ID
-		c.mu.ward.Describe(w, d)
-		c.loop.log.Info("worker runs on", "worker", c.loop.cfg.Core.Workers[w].Name, "device", d.ID, "name", d.Name, "telemetry", t.String())
+	if d.ID != h.device {
+		h.device = d.ID
+		c.mu.ward.Describe(m.id, d)
+		c.loop.log.Info("worker runs on", "worker", m.Worker.Name, "device", d.ID, "name", d.Name, "telemetry", m.Telemetry.String())
 	}
-	c.mu.ward.Sample(now, w, s)
+	c.mu.ward.Sample(now, m.id, s)
 }
 
 // report logs a change of a worker's state, or that its telemetry has stopped.
@@ -189,10 +212,11 @@ func (c *clinic) report(now mono.Time, ch triage.Change) {
 		level = slog.LevelInfo
 	}
 	evidence := r.Evidence
-	if err := c.mu.errs[ch.Worker]; err != nil {
+	h := &c.mu.heard[ch.Worker]
+	if err := h.err; err != nil {
 		evidence = append(evidence[:len(evidence):len(evidence)], "telemetry: "+err.Error())
 	}
-	c.loop.log.Log(c.loop.ctx, level, "worker's health", "worker", c.loop.cfg.Core.Workers[ch.Worker].Name, "state", r.State.String(), "was", ch.Was.String(),
+	c.loop.log.Log(c.loop.ctx, level, "worker's health", "worker", h.member.Worker.Name, "state", r.State.String(), "was", ch.Was.String(),
 		"slowdown", round(r.Slowdown), "uncertainty", round(r.Uncertainty), "stale", r.Stale, "recommended", r.Action.String(), "evidence", evidence)
 }
 

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"motley/internal/gpu/device"
-	"motley/internal/pool"
 )
 
 // WorkerHealth is how far one worker can be relied on, and why; a part of
@@ -12,9 +11,10 @@ import (
 type WorkerHealth struct {
 	Name        string   `json:"name"`
 	Type        string   `json:"instance_type"`
-	State       string   `json:"state"`   // starting, up, draining, down
-	Health      string   `json:"health"`  // ok, derated, suspect, unhealthy, gone
-	SinceS      float64  `json:"since_s"` // how long it has been in that state
+	State       string   `json:"state"`             // starting, up, draining, down
+	Leaving     bool     `json:"leaving,omitempty"` // it is to go
+	Health      string   `json:"health"`            // ok, derated, suspect, unhealthy, gone
+	SinceS      float64  `json:"since_s"`           // how long it has been in that state
 	Slowdown    float64  `json:"slowdown"`
 	Uncertainty float64  `json:"uncertainty"`
 	Ramp        float64  `json:"ramp"`
@@ -51,25 +51,28 @@ func (l *Loop) Health() []WorkerHealth {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cfg := &l.cfg.Core
-	all := make([]WorkerHealth, len(cfg.Workers))
+	all := []WorkerHealth{}
 	l.mu.Lock()
-	now := l.now()
-	for i := range all {
-		all[i].State = l.mu.core.Worker(pool.WorkerID(i)).State.String()
+	now, table := l.now(), l.table.Load()
+	var members []*Member
+	for i := range c.mu.heard {
+		if m := c.mu.heard[i].member; m != nil {
+			members = append(members, m)
+			all = append(all, WorkerHealth{State: l.mu.core.Worker(m.id).State.String(), Leaving: m.leaving})
+		}
 	}
 	l.mu.Unlock()
-	for i := range all {
-		r, h := c.mu.ward.Report(now, pool.WorkerID(i)), &all[i]
-		h.Name, h.Type = cfg.Workers[i].Name, cfg.Types[cfg.Workers[i].Type].Name
+	for i, m := range members {
+		r, h := c.mu.ward.Report(now, m.id), &all[i]
+		h.Name, h.Type = m.Worker.Name, table.types[m.Worker.Type].Name
 		h.Health, h.SinceS = r.State.String(), now.Sub(r.Since).Seconds()
 		h.Slowdown, h.Uncertainty, h.Ramp, h.Takes = r.Slowdown, r.Uncertainty, r.Ramp, r.Takes()
 		h.Recommended, h.Stale, h.Evidence = r.Action.String(), r.Stale, append([]string{}, r.Evidence...)
 		h.Used = UsedHealth{r.Told.Slowdown, r.Told.Uncertainty, r.Told.Ramp, r.Told.Takes}
 		h.Batches, h.ProfileError = r.Batches, r.ProfileError
-		if t := c.telemetry(pool.WorkerID(i)); t != nil {
-			h.Telemetry = t.String()
-			if err := c.mu.errs[i]; err != nil {
+		if m.Telemetry != nil {
+			h.Telemetry = m.Telemetry.String()
+			if err := c.mu.heard[m.id].err; err != nil {
 				h.TelemetryError = err.Error()
 			}
 		}

@@ -39,7 +39,9 @@ func (h *history) trace(ev dispatch.Event, actions []dispatch.Action) {
 		s.happenings = append(s.happenings, "fault="+ev.Fault.String())
 	}
 	type fields dispatch.Event // without its String, which leaves some out
-	s.text = fmt.Sprintf("%v %+v", ev, fields(ev))
+	named := fields(ev)
+	named.Change = nil // its address is another in every run; ev says what it is
+	s.text = fmt.Sprintf("%v %+v", ev, named)
 	h.starts = h.starts[:0]
 	for _, a := range actions {
 		s.text += "\n\t" + h.action(&s, a)

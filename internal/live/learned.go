@@ -6,12 +6,12 @@ import "motley/internal/pool"
 // model and instance type. Each is of one instant; the lock is let go between
 // them, since a copy takes some microseconds. It may be called after Close.
 func (l *Loop) Learned() []pool.Learned {
-	cfg := &l.cfg.Core
+	table := l.table.Load()
 	var all []pool.Learned
-	for m := range cfg.Models {
-		for t := range cfg.Types {
+	for m := range table.models {
+		for t := range table.types {
 			if p := l.copyProfile(pool.ModelID(m), pool.TypeID(t)); p != nil {
-				all = append(all, pool.Learned{Model: cfg.Models[m].Name, InstanceType: cfg.Types[t].Name, Profile: p})
+				all = append(all, pool.Learned{Model: table.models[m].Name, InstanceType: table.types[t].Name, Profile: p})
 			}
 		}
 	}
@@ -23,12 +23,26 @@ func (l *Loop) Learned() []pool.Learned {
 func (l *Loop) copyProfile(m pool.ModelID, t pool.TypeID) *pool.Profile {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := l.mu.core.Profile(m, t)
-	if given := l.cfg.Core.Profiles; p == nil && int(m) < len(given) && int(t) < len(given[m]) {
-		p = given[m][t] // no worker of the type serves the model now
+	if p := l.profileLocked(m, t); p != nil && p.Samples() > 0 {
+		return p.Clone()
 	}
-	if p == nil || p.Samples() == 0 {
-		return nil
+	return nil
+}
+
+func (l *Loop) profileLocked(m pool.ModelID, t pool.TypeID) *pool.Profile {
+	if p := l.mu.core.Profile(m, t); p != nil {
+		return p
 	}
-	return p.Clone()
+	return l.model(m).profile(t) // no worker of the type serves the model now
+}
+
+// Profile returns a copy of what is known of a model's latencies on an instance type; nil
+// where nothing ever was.
+func (l *Loop) Profile(m pool.ModelID, t pool.TypeID) *pool.Profile {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := l.profileLocked(m, t); p != nil {
+		return p.Clone()
+	}
+	return nil
 }

@@ -214,12 +214,12 @@ func TestStagedAllocates(t *testing.T) {
 	}
 	l := setup{fakes: fakes{{}}, state: pool.Up, core: dispatch.Config{Models: []dispatch.Model{{Name: "m", QoS: time.Hour}}}}.start(t)
 	seen := earlyexit.Signal{Class: 1, Confidence: 1}
-	l.cfg.Backends[0] = &quick{
+	l.worker(pool.WorkerID(0)).Backend = &quick{
 		exits: backend.Exits{Ramps: 2, Classes: 10, Depth: []float64{0.25, 0.5}}, sizes: []int{1},
 		sight: backend.Sight{Rows: []int{0}, Signals: []earlyexit.Signal{seen}, Leave: make([]bool, 1), Stop: make([]bool, 1)},
 	}
 	c := &always{}
-	l.cfg.Gates = []*gate.Gate{gate.New(c, 1)}
+	l.model(0).Gate = gate.New(c, 1)
 	r := ask("x", 1)
 	r.Mode = earlyexit.Latency
 	n := testing.AllocsPerRun(2000, func() {

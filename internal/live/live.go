@@ -156,6 +156,7 @@ type WorkerState struct {
 	BusyMS   float64 `json:"predicted_busy_ms"` // until its next slot is free
 	Finished uint64  `json:"finished_batches"`
 	Failures uint64  `json:"failed_batches"`
+	Leaving  bool    `json:"leaving,omitempty"` // it is to go
 }
 
 // ProfileState is one learned profile's part of a snapshot.

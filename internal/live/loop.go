@@ -41,10 +41,10 @@ type Loop struct {
 	cfg      Config
 	log      *slog.Logger
 	epoch    time.Time
-	infos    []atomic.Pointer[Info] // by ModelID
-	learning sync.Mutex             // one writer of infos at a time; taken before mu
-	done     sync.WaitGroup         // probers and executions
-	stop     context.CancelFunc     // ends the probers
+	table    atomic.Pointer[table] // table.go
+	learning sync.Mutex            // one writer of infos at a time; taken before mu
+	done     sync.WaitGroup        // probers and executions
+	stop     context.CancelFunc    // ends the probers
 	ctx      context.Context
 
 	clinic *clinic // health.go; nil: nobody judges
@@ -64,6 +64,8 @@ type Loop struct {
 		live     int           // requests inside Do
 		stopping bool          // nothing is let in any more
 		closed   bool          // the timer stands still
+		watching bool          // workers are probed
+		leaving  []*Member     // that are to go; member.go
 		idle     chan struct{} // closed when stopping and live is 0
 	}
 }
@@ -78,12 +80,13 @@ func New(cfg Config) (*Loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Loop{cfg: cfg, log: cfg.Log, epoch: time.Now(), infos: make([]atomic.Pointer[Info], len(cfg.Core.Models))}
+	l := &Loop{cfg: cfg, log: cfg.Log, epoch: time.Now()}
 	if l.log == nil {
 		l.log = slog.Default()
 	}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.tickets.New, l.executions.New = newTicket, l.newExecution
+	l.table.Store(newTable(l, &cfg))
 	l.mu.core = core
 	l.mu.armed = mono.Never
 	l.mu.timer = time.AfterFunc(time.Hour, l.tick)
@@ -262,6 +265,9 @@ func (l *Loop) stepLocked(ev dispatch.Event, wakes *wakeList) {
 			l.mu.runs[uint32(a.Batch)].callOff(ev.Kind)
 		}
 	}
+	if len(l.mu.leaving) > 0 {
+		l.vacantLocked()
+	}
 	l.armLocked(ev.At)
 }
 
@@ -364,8 +370,10 @@ func (l *Loop) Close(ctx context.Context) error {
 	l.mu.closed = true
 	l.mu.timer.Stop()
 	l.mu.Unlock()
-	for _, b := range l.cfg.Backends {
-		errs = append(errs, b.Close())
+	for _, m := range l.table.Load().workers {
+		if m.freed == mono.Never {
+			errs = append(errs, m.Backend.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

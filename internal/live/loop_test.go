@@ -250,7 +250,7 @@ func TestCloseInHaste(t *testing.T) {
 			Models: []dispatch.Model{{Name: "m", QoS: 24 * time.Hour}},
 		}}.start(t)
 		stubborn := &slowToStop{}
-		l.cfg.Backends[1] = stubborn
+		l.worker(pool.WorkerID(1)).Backend = stubborn
 		var all sync.WaitGroup
 		for i := range 7 {
 			all.Go(func() { refusedFor(t, do(l, ask(fmt.Sprint(i), 1)), Stopping) })

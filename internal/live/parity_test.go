@@ -220,7 +220,7 @@ func (x *experiment) simulate(t *testing.T) (*history, []end) {
 		watch = &sim.Watch{Every: judgedEvery, Devices: devices, Health: x.health(), Read: x.telemetry, Told: func(_ mono.Time, _ triage.Change, j health.Judgement) { x.told[j.State.String()]++ }}
 	}
 	_, err := sim.Run(sim.Config{
-		Core: x.core(t), Changes: x.changes, Trace: h.trace, Watch: watch,
+		Core: x.core(t), Changes: x.anew(), Trace: h.trace, Watch: watch,
 		Serve: func(e sim.Execution) sim.Outcome {
 			o := x.outcome(e.Worker, e.Model, e.At, h.starts[0], e.Items)
 			h.starts = h.starts[1:]
@@ -278,10 +278,10 @@ func (x *experiment) live(t *testing.T) (*history, []end) {
 				ends[i] = x.ask(t, l, i)
 			})
 		}
-		for _, ev := range x.changes {
+		for _, ev := range x.anew() {
 			all.Go(func() {
 				time.Sleep(time.Duration(ev.At))
-				l.inject(ev)
+				x.happen(l, ev, line)
 			})
 		}
 		all.Wait()

@@ -44,7 +44,7 @@ type Info struct {
 
 // Info returns what is known of the model.
 func (l *Loop) Info(m pool.ModelID) *Info {
-	if info := l.infos[m].Load(); info != nil {
+	if info := l.model(m).info.Load(); info != nil {
 		return info
 	}
 	return &Info{}
@@ -64,77 +64,97 @@ func (l *Loop) Watch() {
 	if p.Failures == 0 {
 		p.Failures = 2
 	}
-	for m := range l.infos {
-		info := &Info{}
-		if m < len(p.Metadata) {
-			info.Metadata = p.Metadata[m]
-		}
-		l.publish(pool.ModelID(m), info)
-	}
 	first := make(chan struct{})
-	n := len(l.cfg.Backends)
-	for w := range pool.WorkerID(n) {
-		l.done.Go(func() { l.watch(w, first) })
+	l.mu.Lock()
+	l.mu.watching = true
+	table := l.table.Load()
+	for _, e := range table.models {
+		e.publish(&Info{Metadata: e.Metadata})
 	}
-	for range n {
+	for _, m := range table.workers {
+		l.probeLocked(m, first)
+	}
+	l.mu.Unlock()
+	for range table.workers {
 		<-first
 	}
 	l.done.Go(l.clinic.run) // health.go
 }
 
-// watch follows one worker.
-func (l *Loop) watch(w pool.WorkerID, first chan<- struct{}) {
+// probeLocked begins to follow a worker; first, unless nil, is told of the end of the
+// first round.
+func (l *Loop) probeLocked(m *Member, first chan<- struct{}) {
+	m.watched = make(chan struct{})
+	if m.Every == 0 {
+		m.Every = l.cfg.Probe.Interval
+	}
+	wait := firstWait(m.Every, m.id, len(l.table.Load().workers))
+	l.done.Go(func() {
+		defer close(m.watched)
+		m.watch(first, wait)
+	})
+}
+
+// watch follows the worker.
+func (m *Member) watch(first chan<- struct{}, wait time.Duration) {
+	l := m.loop
 	failures := l.cfg.Probe.Failures - 1 // at the start one failure is enough
-	served := make([]served, len(l.cfg.Core.Workers[w].Serves))
+	served := make([]served, len(m.Worker.Serves))
 	for i := range served {
 		served[i].missed = failures
 	}
-	up := false
+	up, known := false, false
 	round := func() {
-		err := l.probe(w, served)
+		err := m.probe(served)
 		switch {
-		case l.ctx.Err() != nil: // the loop is closing: that says nothing of the worker
+		case m.ctx.Err() != nil: // the loop is closing, or the worker goes: that says nothing of it
 		case err == nil:
 			if !up {
-				l.log.Info("worker is up", "worker", l.cfg.Core.Workers[w].Name)
-				l.clinic.restarted(w) // health.go
-				l.SetState(w, pool.Up)
+				l.log.Info("worker is up", "worker", m.Worker.Name)
+				l.clinic.restarted(m) // health.go
+				m.tell(dispatch.Event{Kind: dispatch.WorkerState, State: pool.Up})
+			}
+			if !known {
+				known = true
+				close(m.up)
 			}
 			up, failures = true, 0
 		default:
 			failures++
 			if failures >= l.cfg.Probe.Failures && (up || failures == l.cfg.Probe.Failures) {
-				l.log.Warn("worker is down", "worker", l.cfg.Core.Workers[w].Name, "error", err)
-				l.SetState(w, pool.Down)
+				l.log.Warn("worker is down", "worker", m.Worker.Name, "error", err)
+				m.tell(dispatch.Event{Kind: dispatch.WorkerState, State: pool.Down})
 				up = false
 			}
 		}
 	}
 	round()
-	first <- struct{}{}
-	if l.cfg.Probe.Interval < 0 {
+	if first != nil {
+		first <- struct{}{}
+	}
+	if m.Every < 0 {
 		return
 	}
-	tick := time.NewTicker(l.firstWait(w))
+	tick := time.NewTicker(wait)
 	defer tick.Stop()
 	for set := false; ; set = true {
 		select {
-		case <-l.ctx.Done():
+		case <-m.ctx.Done():
 			return
 		case <-tick.C:
 			if !set {
-				tick.Reset(l.cfg.Probe.Interval)
+				tick.Reset(m.Every)
 			}
 			round()
 		}
 	}
 }
 
-// firstWait is how long after its first probe the worker is probed again: its share of
-// an interval, so that the probes of many workers are spread over it evenly and do not
+// firstWait is how long after its first probe one of n workers is probed again: its share
+// of an interval, so that the probes of many workers are spread over it evenly and do not
 // come in bursts that requests have to wait for.
-func (l *Loop) firstWait(w pool.WorkerID) time.Duration {
-	after := l.cfg.Probe.Interval * time.Duration(w+1) / time.Duration(len(l.cfg.Backends))
+func firstWait(every time.Duration, w pool.WorkerID, n int) time.Duration {
+	after := every * time.Duration(w+1) / time.Duration(n)
 	if after > together {
 		after -= after % together
 	}
@@ -149,18 +169,20 @@ type served struct {
 
 // probe asks a worker for each of its models. The round has failed when no
 // model is ready. A single one that is not gets no work there.
-func (l *Loop) probe(w pool.WorkerID, all []served) error {
+func (m *Member) probe(all []served) error {
+	l := m.loop
 	var failed error
 	ready := 0
-	for i, s := range l.cfg.Core.Workers[w].Serves {
-		ctx, cancel := context.WithTimeout(l.ctx, l.cfg.Probe.Timeout)
-		st, err := l.cfg.Backends[w].Probe(ctx, l.cfg.Core.Models[s.Model].Name)
+	for i, s := range m.Worker.Serves {
+		model := l.model(s.Model)
+		ctx, cancel := context.WithTimeout(m.ctx, l.cfg.Probe.Timeout)
+		st, err := m.Backend.Probe(ctx, model.Name)
 		cancel()
-		if l.ctx.Err() != nil {
-			return l.ctx.Err()
+		if m.ctx.Err() != nil {
+			return m.ctx.Err()
 		}
 		l.mu.Lock()
-		now := l.mu.core.Limit(w, s.Model)
+		now := l.mu.core.Limit(m.id, s.Model)
 		l.mu.Unlock()
 		limit := 0
 		switch {
@@ -171,34 +193,34 @@ func (l *Loop) probe(w pool.WorkerID, all []served) error {
 			}
 		case !st.Ready:
 			all[i].missed = l.cfg.Probe.Failures
-			failed = fmt.Errorf("model '%s' is not ready there", l.cfg.Core.Models[s.Model].Name)
+			failed = fmt.Errorf("model '%s' is not ready there", model.Name)
 		default:
 			ready++
 			all[i].missed = 0
-			_, exits := l.exitsOf(w, s.Model)
+			_, exits := m.exitsOf(model)
 			limit = l.learn(s.Model, st, exits)
-			l.open(w, s.Model, exits, &all[i])
+			m.open(model, exits, &all[i])
 		}
 		if limit != now {
-			l.inject(dispatch.Event{Kind: dispatch.WorkerLimit, Worker: w, Model: s.Model, Size: limit})
+			m.tell(dispatch.Event{Kind: dispatch.WorkerLimit, Model: s.Model, Size: limit})
 		}
 	}
-	if ready > 0 || len(l.cfg.Core.Workers[w].Serves) == 0 {
+	if ready > 0 || len(m.Worker.Serves) == 0 {
 		return nil
 	}
 	return failed
 }
 
 // open makes the model's gate ready for the worker's exits, once they are known.
-func (l *Loop) open(w pool.WorkerID, m pool.ModelID, exits *backend.Exits, s *served) {
-	g := l.gate(m)
+func (m *Member) open(model *modelEntry, exits *backend.Exits, s *served) {
+	g := model.Gate
 	if g == nil || exits == nil || g.Fits(exits.Ramps) {
 		return
 	}
 	err := g.Open(gate.Exits{Ramps: exits.Ramps, Classes: exits.Classes, Costs: exits.Costs})
 	if err != nil && err.Error() != s.ramps {
 		s.ramps = err.Error()
-		l.log.Warn("no early exits on this worker", "worker", l.cfg.Core.Workers[w].Name, "model", l.cfg.Core.Models[m].Name, "error", err)
+		m.loop.log.Warn("no early exits on this worker", "worker", m.Worker.Name, "model", model.Name, "error", err)
 	}
 }
 
@@ -207,6 +229,7 @@ func (l *Loop) open(w pool.WorkerID, m pool.ModelID, exits *backend.Exits, s *se
 func (l *Loop) learn(m pool.ModelID, st backend.Status, exits *backend.Exits) int {
 	l.learning.Lock()
 	defer l.learning.Unlock()
+	model := l.model(m)
 	info := *l.Info(m)
 	if st.Metadata != nil {
 		info.Metadata = st.Metadata
@@ -215,13 +238,13 @@ func (l *Loop) learn(m pool.ModelID, st backend.Status, exits *backend.Exits) in
 	if info.Exits == nil {
 		info.Exits = exits
 	}
-	if p := l.cfg.Probe; int(m) < len(p.Batched) && p.Batched[m] != nil {
-		info.Batched = *p.Batched[m]
-	} else {
+	if model.Batched == nil { // else publish says
 		info.Batched = info.MaxBatch > 0 || batchedByShape(info.Metadata)
 	}
-	info.Splits = l.mu.core.Splits(m) // it never changes, hence no lock
-	l.publish(m, &info)
+	l.mu.Lock()
+	info.Splits = l.mu.core.Splits(m)
+	l.mu.Unlock()
+	model.publish(&info)
 	switch {
 	case st.MaxBatch > 0:
 		return st.MaxBatch
@@ -232,12 +255,12 @@ func (l *Loop) learn(m pool.ModelID, st backend.Status, exits *backend.Exits) in
 }
 
 // publish replaces what is known of a model, unless nothing changed.
-func (l *Loop) publish(m pool.ModelID, info *Info) {
-	if p := l.cfg.Probe; int(m) < len(p.Batched) && p.Batched[m] != nil {
-		info.Batched = *p.Batched[m]
+func (e *modelEntry) publish(info *Info) {
+	if e.Batched != nil {
+		info.Batched = *e.Batched
 	}
-	if old := l.infos[m].Load(); old == nil || *old != *info {
-		l.infos[m].Store(info)
+	if old := e.info.Load(); old == nil || *old != *info {
+		e.info.Store(info)
 	}
 }
 

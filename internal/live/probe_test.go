@@ -94,8 +94,8 @@ func TestProbesAreSpread(t *testing.T) {
 		l := setup{fakes: fakes{{}, {}, {}, {}}, probe: ProbeConfig{Interval: time.Second}}.start(t)
 		probes := func() (all [4]int) {
 			synctest.Wait()
-			for w, b := range l.cfg.Backends {
-				all[w] = b.(*backendtest.Fake).Probes()
+			for w, m := range l.table.Load().workers {
+				all[w] = m.Backend.(*backendtest.Fake).Probes()
 			}
 			return all
 		}
@@ -138,7 +138,7 @@ func TestQueuedUntilUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &slowProbe{}
 		l := setup{fakes: fakes{{}}, probe: ProbeConfig{Interval: -1}}.start(t)
-		l.cfg.Backends[0] = f
+		l.worker(pool.WorkerID(0)).Backend = f
 		var all sync.WaitGroup
 		all.Go(func() {
 			r := ask("early", 1)
@@ -172,7 +172,7 @@ func (b *slowProbe) Probe(ctx context.Context, model string) (backend.Status, er
 func TestProbeTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := setup{fakes: fakes{{}, {}}, probe: ProbeConfig{Timeout: 400 * time.Millisecond}}.start(t)
-		l.cfg.Backends[0] = &slowProbe{}
+		l.worker(pool.WorkerID(0)).Backend = &slowProbe{}
 		start := time.Now()
 		l.Watch()
 		if took := time.Since(start); took != 400*time.Millisecond {
@@ -315,7 +315,7 @@ func TestLearns(t *testing.T) {
 func TestCloseDuringProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := setup{fakes: fakes{{}}, probe: ProbeConfig{Interval: time.Second, Timeout: time.Minute, Failures: 1}}.start(t)
-		l.cfg.Backends[0] = &slowProbe{}
+		l.worker(pool.WorkerID(0)).Backend = &slowProbe{}
 		l.Watch()
 		time.Sleep(1500 * time.Millisecond) // into the second round
 		closed(t, l)

@@ -8,33 +8,47 @@ import (
 
 // Snapshot returns the present state. It allocates; call it for people.
 func (l *Loop) Snapshot() Snapshot {
-	cfg := &l.cfg.Core
-	s := Snapshot{Policy: cfg.Policy.Name()}
+	s := Snapshot{Policy: l.cfg.Core.Policy.Name()}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	core := l.mu.core
-	for i := range cfg.Models {
+	core, table := l.mu.core, l.table.Load()
+	for i, e := range table.models {
+		if e.dropped {
+			continue
+		}
 		m := core.Model(pool.ModelID(i))
-		s.Models = append(s.Models, ModelState{
-			Name: cfg.Models[i].Name, Queued: m.Queued, QueuedItems: m.QueuedItems, InFlight: m.InFlight,
-		})
-		for t := range cfg.Types {
-			p := core.Profile(pool.ModelID(i), pool.TypeID(t))
-			if p == nil {
-				continue
+		s.Models = append(s.Models, ModelState{Name: e.Name, Queued: m.Queued, QueuedItems: m.QueuedItems, InFlight: m.InFlight})
+		for t := range table.types {
+			if p := core.Profile(pool.ModelID(i), pool.TypeID(t)); p != nil {
+				s.Profiles = append(s.Profiles, profileState(e.Name, table.types[t].Name, p))
 			}
-			s.Profiles = append(s.Profiles, profileState(cfg.Models[i].Name, cfg.Types[t].Name, p))
 		}
 	}
-	for i := range cfg.Workers {
-		w := core.Worker(pool.WorkerID(i))
-		s.Workers = append(s.Workers, WorkerState{
-			Name: cfg.Workers[i].Name, Type: cfg.Types[cfg.Workers[i].Type].Name, Backend: l.cfg.Backends[i].Describe(),
-			State: w.State.String(), Breaker: w.Breaker.String(), Batches: w.Batches, Items: w.Items,
-			BusyMS: ms(w.Left), Finished: w.Finished, Failures: w.Failures,
-		})
+	for _, m := range table.workers {
+		if !m.removed {
+			s.Workers = append(s.Workers, m.stateLocked())
+		}
 	}
 	return s
+}
+
+func (m *Member) stateLocked() WorkerState {
+	w := m.loop.mu.core.Worker(m.id)
+	return WorkerState{
+		Name: m.Worker.Name, Type: m.loop.table.Load().types[m.Worker.Type].Name, Backend: m.Backend.Describe(), Leaving: m.leaving,
+		State: w.State.String(), Breaker: w.Breaker.String(), Batches: w.Batches, Items: w.Items,
+		BusyMS: ms(w.Left), Finished: w.Finished, Failures: w.Failures,
+	}
+}
+
+// Report returns the worker's part of a snapshot; false once it is gone.
+func (m *Member) Report() (WorkerState, bool) {
+	m.loop.mu.Lock()
+	defer m.loop.mu.Unlock()
+	if m.removed {
+		return WorkerState{}, false
+	}
+	return m.stateLocked(), true
 }
 
 // meanSizes are the batch sizes, in items, whose estimates are shown.

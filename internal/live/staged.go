@@ -4,25 +4,24 @@ import (
 	"motley/internal/backend"
 	"motley/internal/dispatch"
 	"motley/internal/earlyexit"
-	"motley/internal/gate"
-	"motley/internal/pool"
 )
 
 // exitsOf describes the ramps of a model on a worker; nil where there are none,
 // or none are known.
-func (l *Loop) exitsOf(w pool.WorkerID, m pool.ModelID) (backend.Staged, *backend.Exits) {
-	b, ok := l.cfg.Backends[w].(backend.Staged)
+func (m *Member) exitsOf(model *modelEntry) (backend.Staged, *backend.Exits) {
+	b, ok := m.Backend.(backend.Staged)
 	if !ok {
 		return nil, nil
 	}
-	return b, b.Exits(l.cfg.Core.Models[m].Name)
+	return b, b.Exits(model.Name)
 }
 
 // stageLocked makes the execution a staged one where some member may leave early,
 // or is to be shown ramps, and the worker has them.
 func (l *Loop) stageLocked(ex *execution, a *dispatch.Action) {
 	ex.staged = nil
-	g := l.gate(a.Model)
+	model := l.model(a.Model)
+	g := model.Gate
 	leave, show := false, false
 	for _, id := range a.Requests {
 		r := l.mu.tickets[id.Index()].req
@@ -32,7 +31,7 @@ func (l *Loop) stageLocked(ex *execution, a *dispatch.Action) {
 	if !leave && !show {
 		return
 	}
-	b, exits := l.exitsOf(a.Worker, a.Model)
+	b, exits := ex.member.exitsOf(model)
 	if exits == nil {
 		return
 	}
@@ -47,12 +46,4 @@ func (l *Loop) stageLocked(ex *execution, a *dispatch.Action) {
 	}
 	ex.staged, ex.watch.gate, ex.watch.exits = b, g, exits
 	ex.watch.calls, ex.watch.rows = ex.watch.calls[:0], ex.watch.rows[:0]
-}
-
-// gate is the model's, or nil.
-func (l *Loop) gate(m pool.ModelID) *gate.Gate {
-	if int(m) < len(l.cfg.Gates) {
-		return l.cfg.Gates[m]
-	}
-	return nil
 }

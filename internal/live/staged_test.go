@@ -284,10 +284,10 @@ func stagedLoop(t testing.TB, c *chooser, core dispatch.Config, workers ...*stag
 	}
 	l := s.start(t)
 	for i, f := range workers {
-		l.cfg.Backends[i] = f
+		l.worker(pool.WorkerID(i)).Backend = f
 	}
 	if c != nil {
-		l.cfg.Gates = []*gate.Gate{gate.New(c, 1)}
+		l.model(0).Gate = gate.New(c, 1)
 	}
 	return l
 }

@@ -183,7 +183,7 @@ func (w *watch) look() (idle bool) {
 	for i, t := range w.ex.members {
 		w.calls[i].gone = t != nil && t.ended
 	}
-	for _, s := range w.loop.cfg.Core.Workers[w.ex.worker].Serves {
+	for _, s := range w.ex.member.Worker.Serves {
 		if w.loop.mu.core.Model(s.Model).Queued > 0 {
 			return false
 		}

@@ -232,7 +232,7 @@ func TestStream(t *testing.T) {
 		l := stagedLoop(t, c, dispatch.Config{}, f)
 		for _, g := range []bool{true, false} { // with a controller and without
 			if !g {
-				l.cfg.Gates = nil
+				l.model(0).Gate = nil
 			}
 			start := time.Now()
 			var seen []time.Duration

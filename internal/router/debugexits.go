@@ -57,7 +57,7 @@ type exitClassState struct {
 // debugExits is where early exit stands, for each model that has it.
 func (s *Server) debugExits() any {
 	all := []exitState{}
-	for _, m := range s.order {
+	for _, m := range s.offered() {
 		if e, ok := m.exitState(); ok {
 			all = append(all, e)
 		}

@@ -76,7 +76,7 @@ func (c healthCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		return 0
 	}
-	for _, w := range c.health() {
+	for _, w := range standing(c.health(), func(w *live.WorkerHealth) (string, string, bool) { return w.Name, w.State, w.Leaving }) {
 		for _, state := range healthStates {
 			gauge(workerHealth, flag(w.Health == state), w.Name, w.Type, state)
 		}

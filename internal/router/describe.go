@@ -26,7 +26,7 @@ func (s *Server) ready() bool {
 	if s.stopping.Load() {
 		return false
 	}
-	for _, m := range s.order {
+	for _, m := range s.offered() {
 		if !s.loop.ModelReady(m.ID) {
 			return false
 		}
@@ -118,8 +118,8 @@ func configTensors(of []oip.TensorMetadata, batched bool) []oip.ConfigTensor {
 }
 
 func (s *Server) allStats(ctx *fasthttp.RequestCtx, x *exchange) {
-	answer := oip.StatsResponse{ModelStats: make([]oip.ModelStats, 0, len(s.order))}
-	for _, m := range s.order {
+	answer := oip.StatsResponse{ModelStats: make([]oip.ModelStats, 0, len(s.offered()))}
+	for _, m := range s.offered() {
 		if x.pass.May(m.Name) {
 			answer.ModelStats = append(answer.ModelStats, m.stats())
 		}
@@ -135,8 +135,8 @@ func (s *Server) repositoryIndex(ctx *fasthttp.RequestCtx, x *exchange) {
 			return
 		}
 	}
-	index := make([]oip.RepositoryIndexEntry, 0, len(s.order))
-	for _, m := range s.order {
+	index := make([]oip.RepositoryIndexEntry, 0, len(s.offered()))
+	for _, m := range s.offered() {
 		if !x.pass.May(m.Name) {
 			continue
 		}
@@ -186,10 +186,10 @@ func (s *Server) debugState() any {
 		UptimeS:   time.Since(s.started).Seconds(),
 		Stopping:  s.stopping.Load(),
 		Open:      int(s.open.Load()),
-		Models:    make([]modelState, 0, len(s.order)),
+		Models:    make([]modelState, 0, len(s.offered())),
 		Loop:      s.loop.Snapshot(),
 	}
-	for _, m := range s.order {
+	for _, m := range s.offered() {
 		info := m.Info()
 		state.Models = append(state.Models, modelState{
 			Name: m.Name, ID: m.ID, Ready: s.loop.ModelReady(m.ID),

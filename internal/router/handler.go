@@ -67,7 +67,7 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 
 func (s *Server) acquire(t target) *exchange {
 	x := s.pool.Get().(*exchange)
-	x.start, x.target, x.model, x.ran = time.Now(), t, s.models[string(t.model)], false
+	x.start, x.target, x.model, x.ran = time.Now(), t, s.models.Load().byName[string(t.model)], false
 	return x
 }
 

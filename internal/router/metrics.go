@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,13 +40,13 @@ const unknownModel = "_unknown"
 // Metrics counts what passes the front end and what the loop reports. It is
 // the loop's live.Observer. All methods may be called from several goroutines.
 type Metrics struct {
-	models  []modelMetrics // by pool.ModelID
-	unknown modelMetrics
-	workers []WorkerLabels
-	types   map[string]int // instance type → index into modelMetrics.byType
-	state   *stateCollector
-	clients *clientCollector
-	exits   *exitCollector
+	table    atomic.Pointer[metricsTable]
+	changing sync.Mutex // one writer of table at a time
+	unknown  modelMetrics
+	state    *stateCollector
+	clients  *clientCollector
+	exits    *exitCollector
+	vectors  vectors
 
 	accessMetrics
 	malformed prometheus.Counter
@@ -72,7 +74,6 @@ type modelMetrics struct {
 	early    prometheus.Observer // answered by a ramp
 	full     prometheus.Observer // by the full model, of a model that has ramps
 	retries  prometheus.Counter
-	byType   []typeMetrics
 	stats    modelTally
 }
 
@@ -89,21 +90,22 @@ var latencyBuckets = []float64{
 // NewMetrics registers the metrics.
 func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
 	r := &registrar{to: cfg.Registerer}
-	requests := r.counter("motley_requests_total", "Inference requests answered, by model and HTTP status.", "model", "code")
-	duration := r.histogram("motley_request_duration_seconds",
+	var v vectors
+	v.requests = r.counter("motley_requests_total", "Inference requests answered, by model and HTTP status.", "model", "code")
+	v.duration = r.histogram("motley_request_duration_seconds",
 		"Time from a request's head to its answer, of inference requests answered with 200.", latencyBuckets, "model")
-	queue := r.histogram("motley_queue_duration_seconds",
+	v.queue = r.histogram("motley_queue_duration_seconds",
 		"Time from a request's arrival to the start of the execution that answered it.", latencyBuckets, "model")
-	exit := r.histogram("motley_exit_request_duration_seconds",
+	v.exit = r.histogram("motley_exit_request_duration_seconds",
 		"Time from a request's head to its answer, by whether a ramp (early) or the full model (full) gave it; models with ramps in use.",
 		latencyBuckets, "model", "answer")
-	rejected := r.counter("motley_rejected_total", "Inference requests without a worker's answer, by reason.", "model", "reason")
-	retries := r.counter("motley_retries_total", "Requests sent to another worker after a failed execution.", "model")
-	batch := r.histogram("motley_batch_size_items", "Items per execution.",
+	v.rejected = r.counter("motley_rejected_total", "Inference requests without a worker's answer, by reason.", "model", "reason")
+	v.retries = r.counter("motley_retries_total", "Requests sent to another worker after a failed execution.", "model")
+	v.batch = r.histogram("motley_batch_size_items", "Items per execution.",
 		prometheus.ExponentialBuckets(1, 2, 12), "model", "instance_type")
-	service := r.histogram("motley_service_time_seconds", "Time of an execution, of those that did not fail.",
+	v.service = r.histogram("motley_service_time_seconds", "Time of an execution, of those that did not fail.",
 		latencyBuckets, "model", "instance_type")
-	profileError := r.histogram("motley_profile_error_ratio",
+	v.profileError = r.histogram("motley_profile_error_ratio",
 		"Distance of the predicted from the measured time of an execution, as a share of the measured.",
 		[]float64{.01, .02, .05, .1, .15, .2, .3, .5, 1, 2, 5}, "model", "instance_type")
 	step := r.histogram("motley_step_seconds",
@@ -111,41 +113,16 @@ func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
 		prometheus.ExponentialBuckets(1e-6, 2, 18))
 	malformed := r.counter("motley_malformed_requests_total", "Requests refused because they were not well-formed HTTP.")
 
-	m := &Metrics{workers: cfg.Workers, types: map[string]int{}, state: &stateCollector{}, clients: &clientCollector{}, exits: &exitCollector{}}
+	m := &Metrics{vectors: v, state: &stateCollector{}, clients: &clientCollector{}, exits: &exitCollector{}}
 	m.accessMetrics = newAccessMetrics(r, cfg.Tenants)
-	var types []string
-	for _, w := range cfg.Workers {
-		if _, ok := m.types[w.InstanceType]; !ok {
-			m.types[w.InstanceType] = len(types)
-			types = append(types, w.InstanceType)
-		}
-	}
-	resolve := func(mm *modelMetrics, name string) {
-		mm.name, mm.vec = name, requests
-		for i, code := range statuses {
-			mm.requests[i] = requests.WithLabelValues(name, strconv.Itoa(code))
-		}
-	}
 	m.malformed, m.step = malformed.WithLabelValues(), step.WithLabelValues()
-	resolve(&m.unknown, unknownModel)
-	m.models = make([]modelMetrics, len(cfg.Models))
+	v.resolve(&m.unknown, unknownModel)
+	m.table.Store(&metricsTable{})
+	for i, w := range cfg.Workers {
+		m.SetWorker(pool.WorkerID(i), w)
+	}
 	for i, name := range cfg.Models {
-		mm := &m.models[i]
-		resolve(mm, name)
-		mm.duration, mm.queue = duration.WithLabelValues(name), queue.WithLabelValues(name)
-		mm.early, mm.full = exit.WithLabelValues(name, "early"), exit.WithLabelValues(name, "full")
-		mm.retries = retries.WithLabelValues(name)
-		mm.rejected = make([]prometheus.Counter, len(live.Reasons())+1)
-		for _, reason := range live.Reasons() {
-			mm.rejected[reason] = rejected.WithLabelValues(name, reason.String())
-		}
-		for _, t := range types {
-			mm.byType = append(mm.byType, typeMetrics{
-				batch:        batch.WithLabelValues(name, t),
-				service:      service.WithLabelValues(name, t),
-				profileError: profileError.WithLabelValues(name, t),
-			})
-		}
+		m.setModel(pool.ModelID(i), name)
 	}
 
 	version := cfg.Version
@@ -196,8 +173,8 @@ func (r *registrar) histogram(name, help string, buckets []float64, labels ...st
 
 // Worker is what a worker is called; of an id that is none, nothing.
 func (m *Metrics) Worker(id pool.WorkerID) (l WorkerLabels) {
-	if id >= 0 && int(id) < len(m.workers) {
-		l = m.workers[id]
+	if t := m.table.Load(); id >= 0 && int(id) < len(t.workers) {
+		l = WorkerLabels{Name: t.names[id], InstanceType: t.types[t.workers[id]]}
 	}
 	return l
 }
@@ -207,10 +184,11 @@ func (m *Metrics) Model(id pool.ModelID) string { return m.model(id).name }
 
 // model returns the series of id, those of unknown models where id is not one.
 func (m *Metrics) model(id pool.ModelID) *modelMetrics {
-	if id < 0 || int(id) >= len(m.models) {
+	models := m.table.Load().models
+	if id < 0 || int(id) >= len(models) {
 		return &m.unknown
 	}
-	return &m.models[id]
+	return models[id]
 }
 
 // answered counts one answer.
@@ -226,11 +204,12 @@ func (mm *modelMetrics) answered(status int) {
 
 // BatchDone implements live.Observer.
 func (m *Metrics) BatchDone(b live.BatchReport) {
-	if int(b.Worker) >= len(m.workers) || b.Worker < 0 || int(b.Model) >= len(m.models) || b.Model < 0 {
+	all := m.table.Load()
+	if int(b.Worker) >= len(all.workers) || b.Worker < 0 || int(b.Model) >= len(all.models) || b.Model < 0 {
 		return
 	}
-	mm := &m.models[b.Model]
-	t := &mm.byType[m.types[m.workers[b.Worker].InstanceType]]
+	mm := all.models[b.Model]
+	t := &all.byType[b.Model][all.workers[b.Worker]]
 	t.batch.Observe(float64(b.Items))
 	if b.Err != nil {
 		return

@@ -142,8 +142,7 @@ type Server struct {
 	loop     Loop
 	log      *slog.Logger
 	metrics  *Metrics
-	models   map[string]*model
-	order    []*model // as configured
+	models   atomic.Pointer[modelTable]
 	access   atomic.Pointer[Access]
 	fast     fasthttp.Server
 	heads    http1.Limits
@@ -186,31 +185,21 @@ func New(cfg Config) (*Server, error) {
 		loop:    cfg.Loop,
 		log:     cfg.Log,
 		metrics: cfg.Metrics,
-		models:  make(map[string]*model, len(cfg.Models)),
 		started: time.Now(),
 		pool:    sync.Pool{New: func() any { return new(exchange) }},
 	}
 	s.heads = http1.Limits{Head: cfg.MaxHeader, Fields: cfg.MaxHeaders, Body: cfg.MaxBody}
 	s.pace, s.budget.most = cfg.pace(), cfg.MaxBuffered
 	for _, m := range cfg.Models {
-		switch {
-		case m.Name == "":
-			return nil, errors.New("cannot make router: a model has no name")
-		case s.models[m.Name] != nil:
-			return nil, fmt.Errorf("cannot make router: model %q is there twice", m.Name)
-		case m.Info == nil:
-			return nil, fmt.Errorf("cannot make router: model %q has no Info", m.Name)
-		case m.ID < 0 || int(m.ID) >= len(cfg.Metrics.models):
-			return nil, fmt.Errorf("cannot make router: model %q has id %d, and the metrics know %d models",
-				m.Name, m.ID, len(cfg.Metrics.models))
+		if known := len(cfg.Metrics.table.Load().models); m.ID < 0 || int(m.ID) >= known {
+			return nil, fmt.Errorf("cannot make router: model %q has id %d, and the metrics know %d models", m.Name, m.ID, known)
 		}
-		mm := &model{Model: m, metrics: cfg.Metrics.model(m.ID)}
-		s.models[m.Name] = mm
-		s.order = append(s.order, mm)
+	}
+	if err := s.SetModels(cfg.Models); err != nil {
+		return nil, fmt.Errorf("cannot make router: %w", err)
 	}
 	snapshot := cfg.Loop.Snapshot
 	s.metrics.state.snapshot.Store(&snapshot)
-	s.metrics.exits.models.Store(&s.order)
 	s.metrics.clients.server.Store(s)
 	s.configureHTTP()
 	s.SetAccess(cfg.Access)

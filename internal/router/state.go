@@ -56,7 +56,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) { send(d, prometheus.GaugeValue, v, labels...) }
 	counter := func(d *prometheus.Desc, v float64, labels ...string) { send(d, prometheus.CounterValue, v, labels...) }
-	for _, w := range s.Workers {
+	for _, w := range standing(s.Workers, func(w *live.WorkerState) (string, string, bool) { return w.Name, w.State, w.Leaving }) {
 		up := 0.0
 		if w.State == "up" && w.Breaker != "open" {
 			up = 1
@@ -78,4 +78,32 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 			gauge(profileMean, mean.MS/1000, p.Model, p.Type, strconv.Itoa(mean.Items))
 		}
 	}
+}
+
+// standing leaves one worker of each name: where one takes over from another of its name,
+// the one that works. of returns name, state and whether it leaves.
+func standing[W any](all []W, of func(*W) (name, state string, leaving bool)) []W {
+	rank := func(w *W) (r int) {
+		_, state, leaving := of(w)
+		if state == "up" {
+			r += 2
+		}
+		if !leaving {
+			r++
+		}
+		return r
+	}
+	at := make(map[string]int, len(all))
+	var one []W
+	for i := range all {
+		w := &all[i]
+		name, _, _ := of(w)
+		if j, ok := at[name]; !ok {
+			at[name] = len(one)
+			one = append(one, *w)
+		} else if rank(w) >= rank(&one[j]) {
+			one[j] = *w
+		}
+	}
+	return one
 }

@@ -23,7 +23,7 @@ type Ward struct {
 
 // patient is one worker.
 type patient struct {
-	worker  *health.Worker
+	worker  *health.Worker // nil: there is none, or none any more
 	told    dispatch.Health
 	judged  health.Judgement
 	at      mono.Time // of the judgement
@@ -52,10 +52,31 @@ const (
 // New returns the ward of workers whose instance types have those names.
 func New(cfg health.Config, types []string) *Ward {
 	w := &Ward{fleet: health.NewFleet(cfg)}
-	for _, t := range types {
-		w.patients = append(w.patients, patient{worker: w.fleet.Add(t), told: dispatch.Healthy, judged: health.Judgement{Slowdown: 1, Uncertainty: 1, Ramp: 1}, news: true})
+	for i, t := range types {
+		w.Join(pool.WorkerID(i), t)
 	}
 	return w
+}
+
+// Join takes in a worker of an instance type, of which nothing is known yet.
+func (w *Ward) Join(id pool.WorkerID, typ string) {
+	for int(id) >= len(w.patients) {
+		w.patients = append(w.patients, patient{})
+	}
+	w.Leave(id)
+	w.patients[id] = patient{worker: w.fleet.Add(typ), told: dispatch.Healthy, judged: health.Judgement{Slowdown: 1, Uncertainty: 1, Ramp: 1}, news: true}
+}
+
+// Leave forgets a worker. What comes of it later is passed over.
+func (w *Ward) Leave(id pool.WorkerID) {
+	if w.knows(id) {
+		w.fleet.Remove(w.patients[id].worker)
+		w.patients[id] = patient{}
+	}
+}
+
+func (w *Ward) knows(id pool.WorkerID) bool {
+	return int(id) < len(w.patients) && w.patients[id].worker != nil
 }
 
 // Describe tells what a worker runs on.
@@ -79,7 +100,7 @@ func (w *Ward) Expect(now mono.Time, id pool.WorkerID) { w.patients[id].worker.E
 // Batch notes that a batch took what it took, where the type's profile expected
 // another time, the worker's slowdown left out.
 func (w *Ward) Batch(id pool.WorkerID, took, expected time.Duration) {
-	if took <= 0 || expected <= 0 {
+	if took <= 0 || expected <= 0 || !w.knows(id) {
 		return
 	}
 	p := &w.patients[id]
@@ -113,7 +134,7 @@ type Change struct {
 func (w *Ward) Judge(now mono.Time, dst []Change) []Change {
 	for i := range w.patients {
 		p := &w.patients[i]
-		if !p.news && now.Sub(p.at) < again {
+		if p.worker == nil || !p.news && now.Sub(p.at) < again {
 			continue
 		}
 		was := p.judged

@@ -2,6 +2,7 @@ package health
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"motley/internal/gpu/device"
@@ -40,6 +41,11 @@ func (f *Fleet) Add(typ string) *Worker {
 	w := &Worker{cfg: f.cfg, peers: p, me: newMember(), der: newDerating()}
 	p.members = append(p.members, w.me)
 	return w
+}
+
+// Remove takes a worker out of the comparison. It must not be used any more.
+func (f *Fleet) Remove(w *Worker) {
+	w.peers.members = slices.DeleteFunc(w.peers.members, func(m *member) bool { return m == w.me })
 }
 
 // Worker is what is known of one worker's health.
