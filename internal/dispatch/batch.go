@@ -148,53 +148,9 @@ func (c *Core) exit(id BatchID, member int) {
 	c.answered(b, s)
 }
 
-func (c *Core) fail(id BatchID, fault Fault) {
-	b := c.end(id)
-	w := &c.workers[b.worker]
-	switch {
-	case fault == WorkerFault && !b.given:
-		w.vital.failures++
-		w.Breaker.Failure(c.now)
-	case fault == RequestFault:
-		w.Breaker.Success(c.now)
-	default:
-		w.Breaker.Released(c.now)
-	}
-	c.giveBack(b, fault)
-	c.refresh(b.worker)
-	c.vacate(b.worker)
-}
-
-// giveBack sends the members of an execution to another try.
-func (c *Core) giveBack(b *batch, fault Fault) {
-	merged := len(b.members) > 1
-	for i, s := range b.members {
-		if s == gone {
-			continue
-		}
-		b.members[i] = gone
-		c.retry(s, b.worker, fault, merged)
-	}
-	b.wanted = 0
-}
-
 // abandon asks the driver to stop an execution that is no use any more. The
 // worker stays charged until the driver reports the end.
 func (c *Core) abandon(b *batch) {
 	b.given = true
 	c.emit(Action{Kind: CancelBatch, Batch: b.id, Worker: b.worker, Model: b.model})
-}
-
-// hung takes the members away from an execution that runs far too long.
-func (c *Core) hung(slot uint32) {
-	b := &c.batches[slot]
-	w := &c.workers[b.worker]
-	if b.given {
-		return
-	}
-	w.vital.failures++
-	w.Breaker.Failure(c.now)
-	c.abandon(b)
-	c.giveBack(b, WorkerFault)
-	c.refresh(b.worker)
 }

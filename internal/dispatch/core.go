@@ -61,6 +61,7 @@ type model struct {
 	up       int             // workers that serve it and are up
 	coming   int             // workers that serve it and are starting
 	meets    []bool          // by model: some worker that is up serves both
+	retries  budget
 }
 
 // group is the workers of one class that serve one model: to the estimates they
@@ -111,9 +112,13 @@ type request struct {
 	next     uint32 // slot of the request's next part, round and round; its own where there is but one
 	from     int    // its first row
 	state    requestState
-	whole    bool // its rows run together
-	alone    bool // its batch was refused: it is not merged again
-	attempts uint8
+	whole    bool   // its rows run together
+	attempts uint16 // executions it took part in that have ended
+	excused  uint16 // of these, those that were no fault of its own: see retry
+	missed   uint16 // of these, those that no worker took
+	crowd    uint16 // the most members of a batch that it may be in, all alike in this; 0: any number
+	lost     bool   // it was in an execution that its worker broke in
+	struck   strikes
 	tenant   int32
 	model    pool.ModelID
 	size     int
@@ -156,6 +161,7 @@ func New(cfg Config) (*Core, error) {
 		cfg.Hang = 30 * time.Second
 	}
 	cfg.Types = append([]pool.InstanceType(nil), cfg.Types...) // more may come
+	cfg.Failures.setDefaults()
 	c := &Core{cfg: cfg, traits: cfg.Policy.Traits(), wake: mono.Never}
 	c.turn.c = c
 	c.timers.where = c.timerMoved

@@ -110,7 +110,7 @@ func (a *account) draw(next func(n int) int) Event {
 		ev = Event{At: a.now, Kind: Finish, Batch: a.running[next(len(a.running))].id}
 		switch next(6) {
 		case 0:
-			ev.Kind, ev.Fault = Fail, Fault(1+next(3))
+			ev.Kind, ev.Fault = Fail, Fault(1+next(5))
 		case 1, 2: // often one that is gone
 			ev.Kind, ev.Member = Exit, next(len(a.at(ev.Batch).members))
 		case 3: // rows stopped

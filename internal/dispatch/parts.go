@@ -46,7 +46,7 @@ func (c *Core) Splits(m pool.ModelID) bool {
 // splittable reports whether rows of the request may run apart from the
 // others.
 func (c *Core) splittable(m *model, r *request) bool {
-	return c.Splits(m.id) && r.key != 0 && !r.whole && !r.alone && r.size > 1
+	return c.Splits(m.id) && r.key != 0 && !r.whole && !r.alone() && r.size > 1
 }
 
 // leastRows is the size of the smallest part that the request could be cut

@@ -94,7 +94,7 @@ func (c *Core) setState(id pool.WorkerID, s pool.State) {
 	for _, slot := range w.running {
 		if b := &c.batches[slot]; !b.given {
 			c.abandon(b)
-			c.giveBack(b, WorkerFault)
+			c.giveBack(b, Lost, false)
 		}
 	}
 }

@@ -341,11 +341,15 @@ func faultOf(err error) dispatch.Fault {
 	if !errors.As(err, &e) {
 		return dispatch.WorkerFault
 	}
-	switch e.Class {
-	case backend.Client:
+	switch {
+	case e.Unserved:
+		return dispatch.Unserved
+	case e.Class == backend.Client:
 		return dispatch.RequestFault
-	case backend.Canceled:
+	case e.Class == backend.Canceled:
 		return dispatch.NoFault
+	case e.Class == backend.Connect:
+		return dispatch.Lost
 	}
 	return dispatch.WorkerFault
 }

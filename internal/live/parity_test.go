@@ -53,7 +53,7 @@ func TestParity(t *testing.T) {
 	}
 	// A comparison of histories in which nothing happens would prove nothing.
 	for _, what := range []string{
-		"merged", "split", "answer", "exit", "cancel-batch", "fault=worker", "fault=request", "worker-state", "worker-limit", "worker-health", "tick",
+		"merged", "split", "answer", "exit", "cancel-batch", "fault=worker", "fault=request", "fault=lost", "fault=unserved", "worker-state", "worker-limit", "worker-health", "tick",
 		"reject queue_full", "reject deadline", "reject no_worker", "reject too_large",
 		"give-up deadline", "give-up refused", "give-up exhausted",
 	} {
@@ -190,8 +190,12 @@ func (x *experiment) outcome(w pool.WorkerID, m pool.ModelID, at mono.Time, memb
 	}
 	slices.SortFunc(o.Early, func(a, b sim.Early) int { return int(a.After - b.After) })
 	switch k := rng.IntN(100); {
-	case k < 10:
+	case k < 8:
 		o.Fault = dispatch.WorkerFault
+	case k < 10:
+		o.Fault = dispatch.Lost
+	case k < 12:
+		o.Fault = dispatch.Unserved
 	case k < 16:
 		o.Fault = dispatch.RequestFault
 	case k < 20:
@@ -209,6 +213,7 @@ const refused end = 255
 var endOf = map[dispatch.Reason]end{
 	0: 0, dispatch.QueueFull: end(QueueFull), dispatch.Deadline: end(Deadline), dispatch.NoWorker: end(NoWorker),
 	dispatch.TooLarge: end(TooLarge), dispatch.Exhausted: end(Failed), dispatch.Refused: refused,
+	dispatch.Poisoned: end(Poisoned), dispatch.OverBudget: end(OverBudget),
 }
 
 func (x *experiment) simulate(t *testing.T) (*history, []end) {
@@ -463,6 +468,10 @@ func (b drawn) run(ctx context.Context, model string, calls []*backend.Call, w b
 		return &backend.Error{Class: backend.Server, Status: 500, Message: "drawn"}
 	case dispatch.RequestFault:
 		return &backend.Error{Class: backend.Client, Status: 400, Message: "drawn"}
+	case dispatch.Lost:
+		return &backend.Error{Class: backend.Connect, Status: 502, Message: "drawn"}
+	case dispatch.Unserved:
+		return &backend.Error{Class: backend.Connect, Status: 502, Message: "drawn", Unserved: true}
 	}
 	for k := range calls {
 		if !left[k] {

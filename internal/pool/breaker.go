@@ -125,6 +125,12 @@ func lengthen(d, limit time.Duration) time.Duration {
 // (cancelled): a trial becomes available again.
 func (b *Breaker) Released(now mono.Time) { b.trial = false }
 
+// Tripped reports whether the breaker is open or half-open.
+func (b *Breaker) Tripped() bool { return b.tripped }
+
+// Clean reports whether the worker's latest word was not a failure.
+func (b *Breaker) Clean() bool { return !b.tripped && b.failures == 0 }
+
 // State returns the state at now.
 func (b *Breaker) State(now mono.Time) BreakerState {
 	switch {

@@ -35,9 +35,9 @@ func outages(next Serve, list []Outage) Serve {
 			}
 			switch {
 			case e.At >= x.From:
-				o = Outcome{Took: x.refusal(), Fault: dispatch.WorkerFault}
+				o = Outcome{Took: x.refusal(), Fault: dispatch.Unserved}
 			case e.At.Add(o.Took) > x.From:
-				o = Outcome{Took: x.From.Sub(e.At), Fault: dispatch.WorkerFault}
+				o = Outcome{Took: x.From.Sub(e.At), Fault: dispatch.Lost}
 			}
 		}
 		return o
