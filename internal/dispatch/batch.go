@@ -83,8 +83,8 @@ func (c *Core) end(id BatchID) *batch {
 	}
 	w := &c.workers[b.worker]
 	c.models[b.model].groupOf(w).flying--
+	w.vital.ended, w.vital.took = c.now, c.now.Sub(b.started)
 	if w.paced {
-		w.vital.ended, w.vital.took = c.now, c.now.Sub(b.started)
 		w.rested = c.now.Add(w.rests(w.vital.took))
 	}
 	for i, s := range w.running {
@@ -101,7 +101,7 @@ func (c *Core) finish(id BatchID, stages []Stage) {
 	b := c.end(id)
 	w := &c.workers[b.worker]
 	w.vital.finished++
-	w.Breaker.Success(c.now)
+	c.success(b.worker)
 	c.learn(b, w, stages)
 	c.judge(&c.models[b.model])
 	for _, s := range b.members {

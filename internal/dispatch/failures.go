@@ -17,6 +17,15 @@ type Failures struct {
 	// taken to be at fault itself and ended, from 2 to 5; default 3; negative: never.
 	// One whose attempts are spent before is exhausted.
 	PoisonedAfter int
+	// EjectRate is the share of failed executions, of the last 64, from which on a worker
+	// gets no work for a while, where it is higher than that of the others; default 0.2;
+	// negative: never.
+	EjectRate float64
+	// MaxEjected is the share of a model's workers that may be out by their rates; where
+	// more are by their breakers, those are tried again soon. Default 0.5.
+	MaxEjected float64
+	// NoSlowStart gives workers that come back all of their work at once.
+	NoSlowStart bool
 	// Split says how the members of a failed batch are tried again.
 	Split Split
 }
@@ -36,6 +45,8 @@ const (
 	defaultRetryBudget = 0.2
 	defaultPoisoned    = 3
 	mostPoisoned       = 5
+	defaultEjectRate   = 0.2
+	defaultMaxEjected  = 0.5
 )
 
 func (f *Failures) setDefaults() {
@@ -44,6 +55,12 @@ func (f *Failures) setDefaults() {
 	}
 	if f.PoisonedAfter == 0 {
 		f.PoisonedAfter = defaultPoisoned
+	}
+	if f.EjectRate == 0 {
+		f.EjectRate = defaultEjectRate
+	}
+	if f.MaxEjected == 0 {
+		f.MaxEjected = defaultMaxEjected
 	}
 }
 
@@ -104,7 +121,7 @@ func (c *Core) fail(id BatchID, fault Fault) {
 	case b.given || fault == NoFault:
 		w.Breaker.Released(c.now)
 	case fault == RequestFault:
-		w.Breaker.Success(c.now)
+		c.success(b.worker)
 	default:
 		counts = c.failed(b, w, fault)
 	}
@@ -140,7 +157,7 @@ func (c *Core) failed(b *batch, w *worker, fault Fault) (tells bool) {
 		w.Breaker.Released(c.now)
 		return true
 	}
-	w.Breaker.Failure(c.now)
+	c.failure(b.worker)
 	return tells
 }
 
@@ -248,6 +265,9 @@ func (c *Core) retry(slot uint32, on pool.WorkerID, fault Fault, merged bool, cr
 		c.drop(slot, Refused)
 		return
 	case k > 0 && int(r.struck.n) >= k && !merged:
+		for _, id := range r.struck.on[:min(int(r.struck.n), len(r.struck.on))] {
+			c.workers[id].vital.outcomes.Forgive()
+		}
 		c.drop(slot, Poisoned)
 		return
 	case r.tries() >= m.MaxAttempts:

@@ -20,7 +20,8 @@ type ward struct {
 	now     mono.Time
 	running []wardRun
 	ends    map[RequestID]Action
-	starts  []Action // copies, in order
+	starts  []Action    // copies, in order
+	at      []mono.Time // of them
 	verdict func(a Action) Fault
 }
 
@@ -58,7 +59,7 @@ func (w *ward) step(ev Event) {
 		switch a.Kind {
 		case Start:
 			a.Requests = slices.Clone(a.Requests)
-			w.starts = append(w.starts, a)
+			w.starts, w.at = append(w.starts, a), append(w.at, w.now)
 			took := time.Millisecond + time.Duration(len(a.Requests))*100*time.Microsecond
 			w.running = append(w.running, wardRun{w.now.Add(took), a})
 		case CancelBatch:

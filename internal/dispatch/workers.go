@@ -86,7 +86,14 @@ func (c *Core) setState(id pool.WorkerID, s pool.State) {
 	if w.State == s || !w.present || w.removed && s != pool.Down {
 		return
 	}
+	was := w.State
 	w.State = s
+	if was == pool.Down && s == pool.Up {
+		w.Breaker.Retry(c.now)
+		if w.vital.finished > 0 && !c.cfg.Failures.NoSlowStart {
+			w.vital.slow = slowSteps
+		}
+	}
 	c.changed(id)
 	if s != pool.Down {
 		return
