@@ -9,28 +9,37 @@ import (
 // start charges worker w with the waiting requests in slots and tells the
 // driver to run them.
 func (c *Core) start(w pool.WorkerID, slots []uint32) {
+	mod := &c.models[c.requests[slots[0]].model]
+	for _, s := range slots {
+		c.dequeue(s)
+		c.gets(mod, &c.requests[s])
+	}
+	bslot := c.run(w, mod, slots)
+	for _, s := range slots {
+		r := &c.requests[s]
+		r.state = flying
+		r.batch = bslot
+	}
+	mod.flying += len(slots)
+}
+
+// run begins an execution of what the slots hold and returns its slot.
+func (c *Core) run(w pool.WorkerID, mod *model, slots []uint32) uint32 {
 	wk := &c.workers[w]
-	m := c.requests[slots[0]].model
-	mod := &c.models[m]
 	bslot := c.newBatch()
 	b := &c.batches[bslot]
-	b.worker, b.model, b.started, b.items = w, m, c.now, 0
+	b.worker, b.model, b.started, b.items = w, mod.id, c.now, 0
 	b.members = append(b.members[:0], slots...)
 	b.requests, b.rows = b.requests[:0], b.rows[:0]
 	parts := false
 	b.wanted = len(slots)
 	for _, s := range slots {
-		c.dequeue(s)
 		r := &c.requests[s]
-		c.gets(mod, r)
-		r.state = flying
-		r.batch = bslot
 		b.items += r.size
 		b.requests = append(b.requests, r.id)
 		b.rows = append(b.rows, Rows{r.from, r.size})
 		parts = parts || r.next != s
 	}
-	mod.flying += len(slots)
 	g := mod.groupOf(wk)
 	g.flying++
 	g.tried = c.now
@@ -38,16 +47,18 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 	p := g.profile
 	took := p.Mean(b.items)
 	b.ends = c.now.Add(took + wk.rests(took))
-	hang := c.now.Add(p.Bound(b.items, mod.judged) + c.cfg.Hang)
-	c.timers.set(hang, batchTimer, bslot)
+	bound := p.Bound(b.items, mod.judged)
+	b.hangs = c.now.Add(bound + c.cfg.Hang)
+	c.timers.set(min(b.hangs, c.lateAt(bound, p)), batchTimer, bslot)
 	wk.running = append(wk.running, bslot)
 	wk.Breaker.Sent(c.now)
 	c.refresh(w)
-	a := Action{Kind: Start, Batch: b.id, Worker: w, Model: m, Requests: b.requests}
+	a := Action{Kind: Start, Batch: b.id, Worker: w, Model: mod.id, Requests: b.requests}
 	if parts {
 		a.Rows = b.rows
 	}
 	c.emit(a)
+	return bslot
 }
 
 func (c *Core) newBatch() uint32 {
@@ -55,7 +66,7 @@ func (c *Core) newBatch() uint32 {
 		s := c.freed[n-1]
 		c.freed = c.freed[:n-1]
 		b := &c.batches[s]
-		b.live, b.given, b.left = true, false, false
+		b.live, b.given, b.left, b.copied, b.copy, b.won = true, false, false, false, false, false
 		b.id += 1 << 32
 		return s
 	}
@@ -117,17 +128,20 @@ func (c *Core) finish(id BatchID, stages []Stage) {
 // request ends, unless other parts of that are to come.
 func (c *Core) answered(b *batch, slot uint32) {
 	r := &c.requests[slot]
+	other := c.overtakes(b, slot)
 	r.state = done
 	c.models[b.model].flying--
-	if !c.complete(slot) {
-		return
+	if c.complete(slot) {
+		c.counts.Answered++
+		if c.now > r.deadline {
+			c.counts.Late++
+		}
+		c.emit(Action{Kind: Answer, Request: r.id, Model: b.model, Batch: b.id, Worker: b.worker})
+		c.forget(slot, false)
 	}
-	c.counts.Answered++
-	if c.now > r.deadline {
-		c.counts.Late++
+	if other != none {
+		c.overtaken(other)
 	}
-	c.emit(Action{Kind: Answer, Request: r.id, Model: b.model, Batch: b.id, Worker: b.worker})
-	c.forget(slot, false)
 }
 
 // exit lets a member go that has its answer before the execution ends, which

@@ -29,6 +29,8 @@ type Core struct {
 	waiting  int // parts of requests, over all models
 	counts   Counts
 	out      []Action
+	tardy    []BatchID // executions that are late
+	copies   []uint32  // members of a copy that begins
 	epoch    uint64    // counts changes of what workers there are and what they take
 	free     int       // workers that would take a batch now
 	wake     mono.Time // when the policy wants to be asked again at the latest
@@ -62,6 +64,8 @@ type model struct {
 	coming   int             // workers that serve it and are starting
 	meets    []bool          // by model: some worker that is up serves both
 	retries  budget
+	hedges   budget
+	hedging  Hedging
 }
 
 // group is the workers of one class that serve one model: to the estimates they
@@ -128,6 +132,7 @@ type request struct {
 	key      uint64
 	failedOn pool.WorkerID // −1: nowhere
 	batch    uint32
+	copy     uint32 // the execution that it is a member of, too; none: there is none
 	timer    int32
 	worth    float64 // what serving it costs the fleet, by the prices of worthAt
 	worthAt  uint64
@@ -138,12 +143,16 @@ type batch struct {
 	live     bool
 	given    bool // CancelBatch was sent or its members were taken away
 	left     bool // a member has left early, with its answer
+	copied   bool // it was late, and members of it run elsewhere, too
+	copy     bool // it is where those do
+	won      bool // and has answered one of them first
 	worker   pool.WorkerID
 	model    pool.ModelID
 	items    int
 	wanted   int // members whose clients still wait
 	started  mono.Time
 	ends     mono.Time // predicted, with the rest of a worker that comes back
+	hangs    mono.Time // when it is given up
 	members  []uint32  // slots; gone marks those that left
 	requests []RequestID
 	rows     []Rows
@@ -223,6 +232,9 @@ func (c *Core) Step(ev Event, dst []Action) []Action {
 	}
 	c.fire()
 	c.wake = mono.Never
+	if len(c.tardy) > 0 && c.free > 0 {
+		c.copyLate()
+	}
 	if c.waiting > 0 {
 		c.cfg.Policy.Dispatch(&c.turn)
 	}
@@ -252,7 +264,11 @@ func (c *Core) fire() {
 		case requestTimer:
 			c.lastCall(t.slot)
 		case batchTimer:
-			c.hung(t.slot)
+			if c.now < c.batches[t.slot].hangs {
+				c.late(t.slot)
+			} else {
+				c.hung(t.slot)
+			}
 		case breakerTimer:
 			c.refresh(pool.WorkerID(t.slot))
 		}

@@ -26,6 +26,13 @@ type Failures struct {
 	MaxEjected float64
 	// NoSlowStart gives workers that come back all of their work at once.
 	NoSlowStart bool
+	// Hedge has the members of an execution that is late run elsewhere as well, where a
+	// worker stands idle that can still make their deadlines; the first answer counts. Late
+	// is one that takes so many times its latency bound at the model's quantile; 0: never.
+	Hedge float64
+	// HedgeBudget is how many requests may run twice so for each that arrives, over about
+	// ten seconds, beside a small number that is always allowed. Default 0.05.
+	HedgeBudget float64
 	// Split says how the members of a failed batch are tried again.
 	Split Split
 }
@@ -45,6 +52,7 @@ const (
 	defaultRetryBudget = 0.2
 	defaultPoisoned    = 3
 	mostPoisoned       = 5
+	defaultHedgeBudget = 0.05
 	defaultEjectRate   = 0.2
 	defaultMaxEjected  = 0.5
 )
@@ -61,6 +69,9 @@ func (f *Failures) setDefaults() {
 	}
 	if f.MaxEjected == 0 {
 		f.MaxEjected = defaultMaxEjected
+	}
+	if f.HedgeBudget == 0 {
+		f.HedgeBudget = defaultHedgeBudget
 	}
 }
 
@@ -182,13 +193,20 @@ func (c *Core) giveBack(b *batch, fault Fault, tells bool) {
 			continue
 		}
 		b.members[i] = gone
+		b.wanted--
 		r := &c.requests[s]
 		if tells && (fault == WorkerFault || fault == Lost && !merged) {
 			r.struck.add(b.worker)
 		}
+		if c.goesOn(b, s) {
+			if fault != RequestFault || merged {
+				r.attempts++
+				continue
+			}
+			c.quitOther(s)
+		}
 		c.retry(s, b.worker, fault, merged, crowd)
 	}
-	b.wanted = 0
 }
 
 // apart is how many of the members of a failed execution may be together in the

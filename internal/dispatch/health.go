@@ -155,7 +155,8 @@ func (c *Core) hurry(w *worker) {
 		}
 		m := &c.models[b.model]
 		c.timers.removeAt(b.timer)
-		c.timers.set(max(c.now, b.started.Add(m.groupOf(w).profile.Bound(b.items, m.Quantile))), batchTimer, slot)
+		b.hangs = max(c.now, b.started.Add(m.groupOf(w).profile.Bound(b.items, m.Quantile)))
+		c.timers.set(b.hangs, batchTimer, slot)
 	}
 }
 

@@ -35,7 +35,7 @@ func (c *Core) arrive(ev Event) {
 	}
 	*r = request{
 		id: ev.Request, next: slot, model: ev.Model, size: ev.Size, arrived: c.now, deadline: ev.Deadline,
-		key: ev.MergeKey, whole: ev.Whole, tenant: int32(ev.Tenant), failedOn: -1, timer: -1,
+		key: ev.MergeKey, whole: ev.Whole, tenant: int32(ev.Tenant), failedOn: -1, copy: none, timer: -1,
 		entry: entry{due: due, seq: c.seq, priority: int32(ev.Priority), slot: slot},
 	}
 	m.demand.add(c.now, ev.Size)

@@ -191,11 +191,14 @@ var (
 func (ex *execution) callOff(on dispatch.EventKind) {
 	ex.off = true
 	cause := errHung
-	if on == dispatch.WorkerState {
+	switch on {
+	case dispatch.WorkerState:
 		cause = errDown
+	case dispatch.Finish, dispatch.Exit: // another one has answered its members
+		cause = nil
 	}
 	for _, t := range ex.members {
-		if t != nil && !t.ended {
+		if t != nil && !t.ended && cause != nil {
 			t.cause = cause
 		}
 	}
@@ -248,10 +251,8 @@ func (l *Loop) finish(ex *execution, err error, on *reactor.Loop) {
 			continue
 		}
 		if err == nil && !ex.off && !t.ended {
-			if ex.partial(i) {
-				t.keep(ex, i)
-			}
-			if ex.staged != nil {
+			first := !ex.partial(i) || t.keep(ex, i)
+			if first && ex.staged != nil {
 				ex.watch.answered(i)
 			}
 		}

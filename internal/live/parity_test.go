@@ -146,6 +146,7 @@ func (x *experiment) core(t *testing.T) dispatch.Config {
 			{Name: "c", QoS: 50 * time.Millisecond, Quantile: 0.95, MaxQueue: 20},
 		},
 		Types: []pool.InstanceType{{Name: "x"}, {Name: "y"}, {Name: "z"}}, Policy: policy, Hang: 17 * time.Millisecond,
+		Failures: dispatch.Failures{Hedge: 1, HedgeBudget: 0.5, PoisonedAfter: 2},
 		// Some profiles know something, some start unknown, all learn.
 		Profiles: [][]*pool.Profile{
 			{measured(2*time.Millisecond, 200*time.Microsecond), nil, measured(4*time.Millisecond, 50*time.Microsecond)},
