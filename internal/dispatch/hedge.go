@@ -178,7 +178,9 @@ func (c *Core) overtakes(b *batch, slot uint32) uint32 {
 }
 
 // overtaken ends an execution whose members all had their answers from another, if so. One
-// that was late has failed to answer in time, and has taken so long at least.
+// that was late has taken so long at least, which is learned, and its worker has failed to
+// answer: three in a row, and it is not asked for a while, as one that hangs must not be. Of
+// its rate of failures that is no part; a slow worker is not a bad one.
 func (c *Core) overtaken(slot uint32) {
 	b := &c.batches[slot]
 	if b.wanted > 0 || b.given || b.left {
@@ -188,7 +190,7 @@ func (c *Core) overtaken(slot uint32) {
 		w := &c.workers[b.worker]
 		c.learn(b, w, nil)
 		w.vital.failures++
-		c.failure(b.worker)
+		w.Breaker.Failure(c.now)
 	}
 	c.abandon(b)
 	c.refresh(b.worker)

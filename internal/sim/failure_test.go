@@ -186,3 +186,37 @@ func TestKilledEveryFiveSeconds(t *testing.T) {
 		}
 	}
 }
+
+// TestHedgingPays has executions pause, of all workers or of one, or a worker hang: where
+// the pool has room, who waits for those is answered by others. Where nothing is wrong, and
+// where there is no room, it makes no difference.
+func TestHedgingPays(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		disturb []sim.Disturbance
+		load    float64
+		pays    bool
+	}{
+		{"pauses", []sim.Disturbance{sim.Straggling(-1, 0.01, 200*ms)}, 0.2, true},
+		{"pauses", []sim.Disturbance{sim.Straggling(-1, 0.01, 200*ms)}, 0.5, true},
+		{"pauses", []sim.Disturbance{sim.Straggling(-1, 0.01, 200*ms)}, 0.9, false},
+		{"one pauses", []sim.Disturbance{sim.Straggling(1, 0.2, 200*ms)}, 0.2, true},
+		{"one pauses", []sim.Disturbance{sim.Straggling(1, 0.2, 200*ms)}, 0.5, true},
+		{"one hangs", []sim.Disturbance{sim.Straggling(1, 1, 20*time.Second)}, 0.5, true},
+		{"nothing", nil, 0.2, false}, {"nothing", nil, 0.5, false}, {"nothing", nil, 0.9, false},
+	} {
+		for _, policy := range []string{"priced", "least-load"} {
+			f := faulty{policy: policy, workers: 8, load: c.load, seconds: 2, disturb: c.disturb}
+			off := f.run(t, 0)
+			f.failures.Hedge = 1
+			on := f.run(t, 0)
+			t.Logf("%s, %s at %v: off %v; on %v", policy, c.name, c.load, off, on)
+			switch {
+			case on.good < off.good-0.0002 || float64(on.tail) > 1.05*float64(off.tail) || float64(on.Busy) > 1.05*float64(off.Busy):
+				t.Errorf("%s, %s at %v: off %v; on %v", policy, c.name, c.load, off, on)
+			case c.pays && 1-on.good > 0.2*(1-off.good):
+				t.Errorf("%s, %s at %v: it does not pay: off %v; on %v", policy, c.name, c.load, off, on)
+			}
+		}
+	}
+}
