@@ -27,6 +27,7 @@ type Config struct {
 	Learned       Learned        `yaml:"learned"`
 	Workers       []Worker       `yaml:"workers"`
 	Breaker       Breaker        `yaml:"breaker"`
+	Failures      Failures       `yaml:"failures"`
 	Health        Health         `yaml:"health"`
 	Plan          Plan           `yaml:"plan"`
 
@@ -186,6 +187,7 @@ func (c *Config) setDefaults() {
 	c.Limits.setDefaults()
 	c.Learned.setDefaults()
 	c.Breaker.setDefaults()
+	c.Failures.setDefaults()
 	c.Health.setDefaults()
 	c.Plan.setDefaults()
 }

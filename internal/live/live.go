@@ -139,6 +139,8 @@ type ModelState struct {
 	Queued      int    `json:"queued_requests"`
 	QueuedItems int    `json:"queued_items"`
 	InFlight    int    `json:"in_flight_requests"`
+	Hedges      uint64 `json:"hedges"`     // executions that were started because another was late
+	HedgesWon   uint64 `json:"hedges_won"` // of these, those that had the first answer
 }
 
 // WorkerState is one worker's part of a snapshot.
@@ -153,6 +155,8 @@ type WorkerState struct {
 	BusyMS   float64 `json:"predicted_busy_ms"` // until its next slot is free
 	Finished uint64  `json:"finished_batches"`
 	Failures uint64  `json:"failed_batches"`
+	// Ejections is how often its breaker has opened: by failures in a row, or by their rate.
+	Ejections uint64 `json:"ejections"`
 }
 
 // ProfileState is one learned profile's part of a snapshot.

@@ -17,6 +17,7 @@ func (l *Loop) Snapshot() Snapshot {
 		m := core.Model(pool.ModelID(i))
 		s.Models = append(s.Models, ModelState{
 			Name: cfg.Models[i].Name, Queued: m.Queued, QueuedItems: m.QueuedItems, InFlight: m.InFlight,
+			Hedges: m.Hedging.Copies, HedgesWon: m.Hedging.Won,
 		})
 		for t := range cfg.Types {
 			p := core.Profile(pool.ModelID(i), pool.TypeID(t))
@@ -31,7 +32,7 @@ func (l *Loop) Snapshot() Snapshot {
 		s.Workers = append(s.Workers, WorkerState{
 			Name: cfg.Workers[i].Name, Type: cfg.Types[cfg.Workers[i].Type].Name, Backend: l.cfg.Backends[i].Describe(),
 			State: w.State.String(), Breaker: w.Breaker.String(), Batches: w.Batches, Items: w.Items,
-			BusyMS: ms(w.Left), Finished: w.Finished, Failures: w.Failures,
+			BusyMS: ms(w.Left), Finished: w.Finished, Failures: w.Failures, Ejections: w.Ejections,
 		})
 	}
 	return s
