@@ -66,13 +66,16 @@ func (c *Core) over(v *vital) bool {
 }
 
 // failure notes that the worker has failed, and keeps it out if that is once too often.
-func (c *Core) failure(id pool.WorkerID) {
+// counts is that it is part of its rate.
+func (c *Core) failure(id pool.WorkerID, counts bool) {
 	w := &c.workers[id]
 	v := w.vital
-	v.outcomes.Add(true)
+	if counts {
+		v.outcomes.Add(true)
+	}
 	was := w.Breaker.Tripped()
 	w.Breaker.Failure(c.now)
-	if c.cfg.Failures.EjectRate > 0 && !w.Breaker.Tripped() && c.over(v) && c.standsOut(w) && c.spared(w) {
+	if counts && c.cfg.Failures.EjectRate > 0 && !w.Breaker.Tripped() && c.over(v) && c.standsOut(w) && c.spared(w) {
 		w.Breaker.Trip(c.now, min(ejectMost, ejectFor<<min(v.ejected, 8)))
 		v.ejected++
 	}

@@ -168,7 +168,7 @@ func (c *Core) failed(b *batch, w *worker, fault Fault) (tells bool) {
 		w.Breaker.Released(c.now)
 		return true
 	}
-	c.failure(b.worker)
+	c.failure(b.worker, true)
 	return tells
 }
 

@@ -190,7 +190,7 @@ func (c *Core) overtaken(slot uint32) {
 		w := &c.workers[b.worker]
 		c.learn(b, w, nil)
 		w.vital.failures++
-		w.Breaker.Failure(c.now)
+		c.failure(b.worker, false)
 	}
 	c.abandon(b)
 	c.refresh(b.worker)
