@@ -78,9 +78,10 @@ func newExperiment(seed uint64, requests int) *experiment {
 	rng := rand.New(rand.NewPCG(seed, 0x706172697479))
 	x := &experiment{seed: seed, early: seed/uint64(len(dispatch.Policies()))%2 == 1}
 	taken := map[mono.Time]bool{}
-	instant := func(at mono.Time) mono.Time {
+	instant := func(at mono.Time) mono.Time { // an even one; executions have the odd ones
+		at &^= 1
 		for taken[at] {
-			at++
+			at += 2
 		}
 		taken[at] = true
 		return at
@@ -201,6 +202,11 @@ func (x *experiment) outcome(w pool.WorkerID, m pool.ModelID, at mono.Time, memb
 		o.Fault = dispatch.RequestFault
 	case k < 20:
 		o.Took += 10 * time.Second // hangs
+	}
+	odd := func(d time.Duration) time.Duration { return d + time.Duration((at+mono.Time(d)+1)&1) }
+	o.Took = odd(o.Took)
+	for i := range o.Early {
+		o.Early[i].After = odd(o.Early[i].After)
 	}
 	return o
 }
