@@ -50,7 +50,7 @@ func build(cfg *config.Config, log *slog.Logger) (p *parts, err error) {
 	if err != nil {
 		return p, err
 	}
-	p.core.Policy = policy
+	p.core.Policy, p.core.Failures = policy, failures(&cfg.Failures)
 	p.core.Tenants = weights(&cfg.Access)
 	for _, t := range cfg.InstanceTypes {
 		p.core.Types = append(p.core.Types, pool.InstanceType{Name: t.Name, USDPerHour: t.USDPerHour, Accelerator: t.Accelerator})

@@ -55,6 +55,9 @@ type Error struct {
 	Status  int // HTTP status for the client: the worker's own for Client, 502, 503 or 504 otherwise
 	Message string
 	Cause   error
+	// Unserved is that the worker did not take the batch: it could not be reached, or
+	// said that it would not. Nothing is known of the requests then.
+	Unserved bool
 }
 
 func (e *Error) Error() string { return e.Message }

@@ -106,7 +106,7 @@ func (p *connPool) get(ctx context.Context, deadline time.Time, fresh bool) (*co
 		case !time.Now().Before(deadline):
 			return nil, &Error{Class: Timeout, Status: 504, Message: "no connection to the worker until the deadline", Cause: err}
 		}
-		return nil, &Error{Class: Connect, Status: 502, Message: "cannot connect to the worker", Cause: err}
+		return nil, &Error{Class: Connect, Status: 502, Message: "cannot connect to the worker", Cause: err, Unserved: true}
 	}
 	return newConn(nc), nil
 }

@@ -168,7 +168,7 @@ func (d dialed) Run() {
 			d.f.board(d.on, s)
 			return
 		}
-		d.err = &Error{Class: Connect, Status: 502, Message: "cannot connect to the worker", Cause: err}
+		d.err = &Error{Class: Connect, Status: 502, Message: "cannot connect to the worker", Cause: err, Unserved: true}
 	}
 	d.f.end(l, d.err)
 }
@@ -296,7 +296,7 @@ func (r *Remote) dialFor(ctx context.Context) (int, *Error) {
 	if ctx.Err() != nil {
 		return -1, ContextError(ctx)
 	}
-	return -1, &Error{Class: Connect, Status: 502, Message: "cannot connect to the worker", Cause: err}
+	return -1, &Error{Class: Connect, Status: 502, Message: "cannot connect to the worker", Cause: err, Unserved: true}
 }
 
 var errNotTCP = errors.New("not a TCP connection")

@@ -23,9 +23,9 @@ func statusError(status int, body []byte) *Error {
 	}
 	switch {
 	case status == 429 || status == 503:
-		return &Error{Class: Server, Status: 503, Message: "the worker is overloaded or not ready: " + msg}
+		return &Error{Class: Server, Status: 503, Message: "the worker is overloaded or not ready: " + msg, Unserved: true}
 	case status == 401 || status == 403 || status == 404 || status == 405 || status == 407:
-		return &Error{Class: Server, Status: 502, Message: fmt.Sprintf("the worker refused the router (%d): %s", status, msg)}
+		return &Error{Class: Server, Status: 502, Message: fmt.Sprintf("the worker refused the router (%d): %s", status, msg), Unserved: true}
 	case status == 408 || status == 504:
 		return &Error{Class: Server, Status: 504, Message: "the worker gave up: " + msg}
 	case status >= 400 && status < 500:

@@ -31,6 +31,7 @@ type Config struct {
 	Learned       Learned        `yaml:"learned"`
 	Workers       []Worker       `yaml:"workers"`
 	Breaker       Breaker        `yaml:"breaker"`
+	Failures      Failures       `yaml:"failures"`
 	Health        Health         `yaml:"health"`
 	Reload        Reload         `yaml:"reload"`
 	Plan          Plan           `yaml:"plan"`
@@ -213,6 +214,7 @@ func (c *Config) setDefaults() {
 	c.Limits.setDefaults()
 	c.Learned.setDefaults()
 	c.Breaker.setDefaults()
+	c.Failures.setDefaults()
 	c.Health.setDefaults()
 	c.Reload.setDefaults()
 	c.Plan.setDefaults()

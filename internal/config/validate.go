@@ -50,6 +50,7 @@ func (c *Config) Validate() []Violation {
 	duration(f, "learned.interval", c.Learned.Interval, 100*time.Millisecond)
 	c.checkWorkers(f)
 	c.Breaker.check(f)
+	c.Failures.check(f)
 	c.Health.check(f)
 	c.Reload.check(f)
 	c.checkPlan(f)

@@ -156,7 +156,7 @@ func (c *Core) drained(m *model, ahead float64, together int, rate, filled *floa
 			return c.now // too little is known: do not turn away on a guess
 		}
 		for _, id := range g.workers {
-			if w := &c.workers[id]; w.Allows(c.now) && w.limit(m.id) > 0 {
+			if w := &c.workers[id]; w.Allows(c.now) && !w.paced && w.limit(m.id) > 0 {
 				t = min(t, float64(c.left(w)))
 			}
 		}

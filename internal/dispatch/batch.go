@@ -9,28 +9,37 @@ import (
 // start charges worker w with the waiting requests in slots and tells the
 // driver to run them.
 func (c *Core) start(w pool.WorkerID, slots []uint32) {
+	mod := &c.models[c.requests[slots[0]].model]
+	for _, s := range slots {
+		c.dequeue(s)
+		c.gets(mod, &c.requests[s])
+	}
+	bslot := c.run(w, mod, slots)
+	for _, s := range slots {
+		r := &c.requests[s]
+		r.state = flying
+		r.batch = bslot
+	}
+	mod.flying += len(slots)
+}
+
+// run begins an execution of what the slots hold and returns its slot.
+func (c *Core) run(w pool.WorkerID, mod *model, slots []uint32) uint32 {
 	wk := &c.workers[w]
-	m := c.requests[slots[0]].model
-	mod := &c.models[m]
 	bslot := c.newBatch()
 	b := &c.batches[bslot]
-	b.worker, b.model, b.started, b.items = w, m, c.now, 0
+	b.worker, b.model, b.started, b.items = w, mod.id, c.now, 0
 	b.members = append(b.members[:0], slots...)
 	b.requests, b.rows = b.requests[:0], b.rows[:0]
 	parts := false
 	b.wanted = len(slots)
 	for _, s := range slots {
-		c.dequeue(s)
 		r := &c.requests[s]
-		c.gets(mod, r)
-		r.state = flying
-		r.batch = bslot
 		b.items += r.size
 		b.requests = append(b.requests, r.id)
 		b.rows = append(b.rows, Rows{r.from, r.size})
 		parts = parts || r.next != s
 	}
-	mod.flying += len(slots)
 	g := mod.groupOf(wk)
 	g.flying++
 	g.tried = c.now
@@ -38,16 +47,18 @@ func (c *Core) start(w pool.WorkerID, slots []uint32) {
 	p := g.profile
 	took := p.Mean(b.items)
 	b.ends = c.now.Add(took + wk.rests(took))
-	hang := c.now.Add(p.Bound(b.items, mod.judged) + c.cfg.Hang)
-	c.timers.set(hang, batchTimer, bslot)
+	bound := p.Bound(b.items, mod.judged)
+	b.hangs = c.now.Add(bound + c.cfg.Hang)
+	c.timers.set(min(b.hangs, c.lateAt(bound, p)), batchTimer, bslot)
 	wk.running = append(wk.running, bslot)
 	wk.Breaker.Sent(c.now)
 	c.refresh(w)
-	a := Action{Kind: Start, Batch: b.id, Worker: w, Model: m, Requests: b.requests}
+	a := Action{Kind: Start, Batch: b.id, Worker: w, Model: mod.id, Requests: b.requests}
 	if parts {
 		a.Rows = b.rows
 	}
 	c.emit(a)
+	return bslot
 }
 
 func (c *Core) newBatch() uint32 {
@@ -55,7 +66,7 @@ func (c *Core) newBatch() uint32 {
 		s := c.freed[n-1]
 		c.freed = c.freed[:n-1]
 		b := &c.batches[s]
-		b.live, b.given, b.left = true, false, false
+		b.live, b.given, b.left, b.copied, b.copy, b.won = true, false, false, false, false, false
 		b.id += 1 << 32
 		return s
 	}
@@ -83,8 +94,8 @@ func (c *Core) end(id BatchID) *batch {
 	}
 	w := &c.workers[b.worker]
 	c.models[b.model].groupOf(w).flying--
+	w.vital.ended, w.vital.took = c.now, c.now.Sub(b.started)
 	if w.paced {
-		w.vital.ended, w.vital.took = c.now, c.now.Sub(b.started)
 		w.rested = c.now.Add(w.rests(w.vital.took))
 	}
 	for i, s := range w.running {
@@ -101,7 +112,7 @@ func (c *Core) finish(id BatchID, stages []Stage) {
 	b := c.end(id)
 	w := &c.workers[b.worker]
 	w.vital.finished++
-	w.Breaker.Success(c.now)
+	c.success(b.worker)
 	c.learn(b, w, stages)
 	c.judge(&c.models[b.model])
 	for _, s := range b.members {
@@ -117,17 +128,20 @@ func (c *Core) finish(id BatchID, stages []Stage) {
 // request ends, unless other parts of that are to come.
 func (c *Core) answered(b *batch, slot uint32) {
 	r := &c.requests[slot]
+	other := c.overtakes(b, slot)
 	r.state = done
 	c.models[b.model].flying--
-	if !c.complete(slot) {
-		return
+	if c.complete(slot) {
+		c.counts.Answered++
+		if c.now > r.deadline {
+			c.counts.Late++
+		}
+		c.emit(Action{Kind: Answer, Request: r.id, Model: b.model, Batch: b.id, Worker: b.worker})
+		c.forget(slot, false)
 	}
-	c.counts.Answered++
-	if c.now > r.deadline {
-		c.counts.Late++
+	if other != none {
+		c.overtaken(other)
 	}
-	c.emit(Action{Kind: Answer, Request: r.id, Model: b.model, Batch: b.id, Worker: b.worker})
-	c.forget(slot, false)
 }
 
 // exit lets a member go that has its answer before the execution ends, which
@@ -148,53 +162,9 @@ func (c *Core) exit(id BatchID, member int) {
 	c.answered(b, s)
 }
 
-func (c *Core) fail(id BatchID, fault Fault) {
-	b := c.end(id)
-	w := &c.workers[b.worker]
-	switch {
-	case fault == WorkerFault && !b.given:
-		w.vital.failures++
-		w.Breaker.Failure(c.now)
-	case fault == RequestFault:
-		w.Breaker.Success(c.now)
-	default:
-		w.Breaker.Released(c.now)
-	}
-	c.giveBack(b, fault)
-	c.refresh(b.worker)
-	c.vacate(b.worker)
-}
-
-// giveBack sends the members of an execution to another try.
-func (c *Core) giveBack(b *batch, fault Fault) {
-	merged := len(b.members) > 1
-	for i, s := range b.members {
-		if s == gone {
-			continue
-		}
-		b.members[i] = gone
-		c.retry(s, b.worker, fault, merged)
-	}
-	b.wanted = 0
-}
-
 // abandon asks the driver to stop an execution that is no use any more. The
 // worker stays charged until the driver reports the end.
 func (c *Core) abandon(b *batch) {
 	b.given = true
 	c.emit(Action{Kind: CancelBatch, Batch: b.id, Worker: b.worker, Model: b.model})
-}
-
-// hung takes the members away from an execution that runs far too long.
-func (c *Core) hung(slot uint32) {
-	b := &c.batches[slot]
-	w := &c.workers[b.worker]
-	if b.given {
-		return
-	}
-	w.vital.failures++
-	w.Breaker.Failure(c.now)
-	c.abandon(b)
-	c.giveBack(b, WorkerFault)
-	c.refresh(b.worker)
 }

@@ -45,6 +45,8 @@ type Config struct {
 	// Hang is how long past its predicted end an execution may run before it
 	// is given up and its members are tried elsewhere; default 30 s.
 	Hang time.Duration
+	// Failures bounds retries.
+	Failures Failures
 }
 
 func (m *Model) setDefaults() {

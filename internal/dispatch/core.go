@@ -29,6 +29,8 @@ type Core struct {
 	waiting  int // parts of requests, over all models
 	counts   Counts
 	out      []Action
+	tardy    []BatchID // executions that are late
+	copies   []uint32  // members of a copy that begins
 	epoch    uint64    // counts changes of what workers there are and what they take
 	free     int       // workers that would take a batch now
 	wake     mono.Time // when the policy wants to be asked again at the latest
@@ -61,6 +63,9 @@ type model struct {
 	up       int             // workers that serve it and are up
 	coming   int             // workers that serve it and are starting
 	meets    []bool          // by model: some worker that is up serves both
+	retries  budget
+	hedges   budget
+	hedging  Hedging
 }
 
 // group is the workers of one class that serve one model: to the estimates they
@@ -111,9 +116,13 @@ type request struct {
 	next     uint32 // slot of the request's next part, round and round; its own where there is but one
 	from     int    // its first row
 	state    requestState
-	whole    bool // its rows run together
-	alone    bool // its batch was refused: it is not merged again
-	attempts uint8
+	whole    bool   // its rows run together
+	attempts uint16 // executions it took part in that have ended
+	excused  uint16 // of these, those that were no fault of its own: see retry
+	missed   uint16 // of these, those that no worker took
+	crowd    uint16 // the most members of a batch that it may be in, all alike in this; 0: any number
+	lost     bool   // it was in an execution that its worker broke in
+	struck   strikes
 	tenant   int32
 	model    pool.ModelID
 	size     int
@@ -123,6 +132,7 @@ type request struct {
 	key      uint64
 	failedOn pool.WorkerID // −1: nowhere
 	batch    uint32
+	copy     uint32 // the execution that it is a member of, too; none: there is none
 	timer    int32
 	worth    float64 // what serving it costs the fleet, by the prices of worthAt
 	worthAt  uint64
@@ -133,12 +143,16 @@ type batch struct {
 	live     bool
 	given    bool // CancelBatch was sent or its members were taken away
 	left     bool // a member has left early, with its answer
+	copied   bool // it was late, and members of it run elsewhere, too
+	copy     bool // it is where those do
+	won      bool // and has answered one of them first
 	worker   pool.WorkerID
 	model    pool.ModelID
 	items    int
 	wanted   int // members whose clients still wait
 	started  mono.Time
 	ends     mono.Time // predicted, with the rest of a worker that comes back
+	hangs    mono.Time // when it is given up
 	members  []uint32  // slots; gone marks those that left
 	requests []RequestID
 	rows     []Rows
@@ -156,6 +170,7 @@ func New(cfg Config) (*Core, error) {
 		cfg.Hang = 30 * time.Second
 	}
 	cfg.Types = append([]pool.InstanceType(nil), cfg.Types...) // more may come
+	cfg.Failures.setDefaults()
 	c := &Core{cfg: cfg, traits: cfg.Policy.Traits(), wake: mono.Never}
 	c.turn.c = c
 	c.timers.where = c.timerMoved
@@ -217,6 +232,9 @@ func (c *Core) Step(ev Event, dst []Action) []Action {
 	}
 	c.fire()
 	c.wake = mono.Never
+	if len(c.tardy) > 0 && c.free > 0 {
+		c.copyLate()
+	}
 	if c.waiting > 0 {
 		c.cfg.Policy.Dispatch(&c.turn)
 	}
@@ -246,7 +264,11 @@ func (c *Core) fire() {
 		case requestTimer:
 			c.lastCall(t.slot)
 		case batchTimer:
-			c.hung(t.slot)
+			if c.now < c.batches[t.slot].hangs {
+				c.late(t.slot)
+			} else {
+				c.hung(t.slot)
+			}
 		case breakerTimer:
 			c.refresh(pool.WorkerID(t.slot))
 		}

@@ -43,7 +43,7 @@ func (m *model) enough() (n int) {
 func (p *priced) hasty(t *Turn, m *model) bool {
 	first := m.queue.at(0)
 	r := &t.c.requests[first.slot]
-	if r.key == 0 || r.alone || r.next != first.slot || first.priority != m.queue.at(m.queue.len()-1).priority || t.c.lockedOut(m, r) || t.c.tenants.short(int(r.tenant)) {
+	if r.key == 0 || r.alone() || r.next != first.slot || first.priority != m.queue.at(m.queue.len()-1).priority || t.c.lockedOut(m, r) || t.c.tenants.short(int(r.tenant)) {
 		return false
 	}
 	for i := range m.groups {

@@ -45,9 +45,11 @@ type Fault uint8
 
 // The kinds of fault.
 const (
-	WorkerFault  Fault = iota + 1 // counts against the worker; members are tried elsewhere
-	RequestFault                  // the worker refused: a lone member fails, members of a batch are tried alone
+	WorkerFault  Fault = iota + 1 // it failed at the worker, by whoever's fault: see failures.go
+	RequestFault                  // the worker refused: a lone member fails, members of a batch are tried apart
 	NoFault                       // the driver gave it up; members are tried again
+	Unserved                      // the worker did not take it (no connection, overload): counts against the worker, says nothing of the members
+	Lost                          // the worker or the way to it broke with it: counts against the worker, of members only against a lone one
 )
 
 // Event is one thing that happened. Which fields mean something is said at the
@@ -97,13 +99,15 @@ type Reason uint8
 
 // The reasons.
 const (
-	QueueFull Reason = iota + 1 // the model's queue is at its limit
-	Deadline                    // no worker can answer before the deadline
-	NoWorker                    // no worker serves the model
-	TooLarge                    // more items than any worker takes
-	Refused                     // the worker refused the request itself
-	Exhausted                   // every attempt failed
-	Share                       // its tenant has its share, and others wait
+	QueueFull  Reason = iota + 1 // the model's queue is at its limit
+	Deadline                     // no worker can answer before the deadline
+	NoWorker                     // no worker serves the model
+	TooLarge                     // more items than any worker takes
+	Refused                      // the worker refused the request itself
+	Exhausted                    // every attempt failed
+	Share                        // its tenant has its share, and others wait
+	Poisoned                     // it failed on several workers that do well otherwise
+	OverBudget                   // it failed, and the model's budget of retries is spent
 )
 
 // Action is one decision. Requests belongs to the core and is valid until the
@@ -124,8 +128,8 @@ type Action struct {
 var (
 	eventNames  = [...]string{"?", "finish", "fail", "exit", "worker-state", "worker-limit", "worker-health", "type-add", "model-set", "worker-join", "worker-leave", "worker-stay", "worker-gone", "tenants-set", "cancel", "arrive", "tick"}
 	actionNames = [...]string{"?", "start", "answer", "reject", "give-up", "cancel-batch"}
-	reasonNames = [...]string{"none", "queue_full", "deadline", "no_worker", "too_large", "refused", "exhausted", "share"}
-	faultNames  = [...]string{"none", "worker", "request", "nobody"}
+	reasonNames = [...]string{"none", "queue_full", "deadline", "no_worker", "too_large", "refused", "exhausted", "share", "poisoned", "retry_budget"}
+	faultNames  = [...]string{"none", "worker", "request", "nobody", "unserved", "lost"}
 )
 
 // String names the kind as transcripts print it.

@@ -24,7 +24,7 @@ func drive(t testing.TB, policy string, next func(n int) int, steps int) *accoun
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &account{t: t, c: c, traits: pol.Traits(), live: map[RequestID]*truth{}, now: mono.Time(time.Second)}
+	a := &account{t: t, c: c, calm: next(2) == 0, traits: pol.Traits(), live: map[RequestID]*truth{}, now: mono.Time(time.Second)}
 	for range steps {
 		a.now = a.now.Add(time.Duration(next(3_000)) * time.Microsecond)
 		a.step(a.draw(next))
@@ -45,7 +45,7 @@ func walkConfig(t testing.TB, pol Policy) Config {
 			{Name: "c", QoS: 200 * time.Millisecond, NoSplit: true},
 		},
 		Types: make([]pool.InstanceType, 3), Policy: pol, Hang: 50 * time.Millisecond,
-		Profiles: profiles(t, 3, laws), Tenants: []float64{1, 2},
+		Profiles: profiles(t, 3, laws), Tenants: []float64{1, 2}, Failures: Failures{Hedge: 1, HedgeBudget: 0.5},
 	}
 	for i := range 5 {
 		w := pool.Worker{Name: fmt.Sprint(i), Type: pool.TypeID(i % 3), Concurrency: 1 + i/3, State: pool.Up,
@@ -73,8 +73,11 @@ type account struct {
 	order   []RequestID // of all that ever arrived
 	running []run
 	actions []Action
-	split   int // answers put together of parts
-	early   int // exits of members that were there
+	split   int  // answers put together of parts
+	calm    bool // hardly anything comes, and what is due happens: workers stand idle
+	early   int  // exits of members that were there
+	copied  int  // members that run in a second execution
+	beaten  int  // of these, those that were answered by one of the two
 	log     []byte
 }
 
@@ -96,6 +99,7 @@ type run struct {
 	members []RequestID
 	rows    []Rows
 	left    []bool // members whose answer came early
+	beaten  []bool // members whose answer another execution gave first
 	audited bool   // one of them was there to have it
 	stopped bool
 }
@@ -103,14 +107,18 @@ type run struct {
 // draw makes up what happens next.
 func (a *account) draw(next func(n int) int) Event {
 	ev := Event{At: a.now, Kind: Tick}
-	switch k := next(18); {
+	k := next(18)
+	if a.calm && k < 8 && next(4) > 0 {
+		k = 15
+	}
+	switch {
 	case k < 8:
 		return a.arrival(next)
 	case k < 12 && len(a.running) > 0:
 		ev = Event{At: a.now, Kind: Finish, Batch: a.running[next(len(a.running))].id}
 		switch next(6) {
 		case 0:
-			ev.Kind, ev.Fault = Fail, Fault(1+next(3))
+			ev.Kind, ev.Fault = Fail, Fault(1+next(5))
 		case 1, 2: // often one that is gone
 			ev.Kind, ev.Member = Exit, next(len(a.at(ev.Batch).members))
 		case 3: // rows stopped
@@ -249,7 +257,7 @@ func (a *account) step(ev Event) {
 func (a *account) ended(ev Event) {
 	b := a.at(ev.Batch)
 	for k := range b.rows {
-		if ev.Kind == Finish && !b.stopped && !b.left[k] {
+		if ev.Kind == Finish && !b.stopped && !b.left[k] && !b.beaten[k] {
 			a.answered(b, k)
 		}
 	}
@@ -276,12 +284,34 @@ func (a *account) answered(b *run, k int) {
 		}
 		tr.rows[n] = true
 	}
+	for _, o := range a.in(b.members[k], b.rows[k]) {
+		if o.id != b.id {
+			for j, id := range o.members {
+				o.beaten[j] = o.beaten[j] || id == b.members[k] && o.rows[j] == b.rows[k]
+			}
+			tr.flying--
+			a.beaten++
+		}
+	}
+}
+
+// in are the executions that run those rows of a request, and are to answer them.
+func (a *account) in(id RequestID, rows Rows) (all []*run) {
+	for i := range a.running {
+		o := &a.running[i]
+		for k, m := range o.members {
+			if m == id && o.rows[k] == rows && !o.stopped && !o.left[k] && !o.beaten[k] {
+				all = append(all, o)
+			}
+		}
+	}
+	return all
 }
 
 // exits books the early answer of a member.
 func (a *account) exits(ev Event) {
 	b := a.at(ev.Batch)
-	if b.stopped || b.left[ev.Member] {
+	if b.stopped || b.left[ev.Member] || b.beaten[ev.Member] {
 		return
 	}
 	b.left[ev.Member] = true
@@ -296,14 +326,14 @@ func (a *account) exits(ev Event) {
 // leave notes that an execution has no members any more.
 func (a *account) leave(b *run) {
 	for k, id := range b.members {
-		if tr := a.live[id]; tr != nil && !b.left[k] {
+		if tr := a.live[id]; tr != nil && !b.left[k] && !b.beaten[k] {
 			tr.flying--
 		}
 	}
 }
 
 func (a *account) starts(act Action) {
-	b := run{id: act.Batch, worker: act.Worker, members: slices.Clone(act.Requests), rows: slices.Clone(act.Rows), left: make([]bool, len(act.Requests))}
+	b := run{id: act.Batch, worker: act.Worker, members: slices.Clone(act.Requests), rows: slices.Clone(act.Rows), left: make([]bool, len(act.Requests)), beaten: make([]bool, len(act.Requests))}
 	items, busy := 0, 1
 	for i, id := range act.Requests {
 		tr := a.live[id]
@@ -325,6 +355,11 @@ func (a *account) starts(act Action) {
 			a.t.Fatalf("%v: the rows of request %d must run together", act, id)
 		case slices.Contains(tr.rows[rows.From:rows.From+rows.Count], true):
 			a.t.Fatalf("%v: rows of request %d that have been answered", act, id)
+		}
+		if in := a.in(id, rows); len(in) > 1 || len(in) == 1 && in[0].worker == act.Worker {
+			a.t.Fatalf("%v: the rows of request %d run already, in %d executions", act, id, len(in))
+		} else if len(in) == 1 {
+			a.copied++
 		}
 		tr.started++
 		tr.flying++
@@ -422,13 +457,15 @@ func (a *account) settle() {
 func TestRandomWalk(t *testing.T) {
 	for _, policy := range Policies() {
 		t.Run(policy, func(t *testing.T) {
-			early := 0
+			early, copied, beaten := 0, 0, 0
 			for seed := range uint64(20) {
 				rng := rand.New(rand.NewPCG(seed, 1))
-				early += drive(t, policy, rng.IntN, 2_000).early
+				a := drive(t, policy, rng.IntN, 2_000)
+				early, copied, beaten = early+a.early, copied+a.copied, beaten+a.beaten
 			}
-			if early < 100 {
-				t.Errorf("only %d members left early", early)
+			t.Logf("%d left early, %d ran twice, %d answered by one of the two", early, copied, beaten)
+			if early < 100 || copied < 30 || beaten < 15 {
+				t.Errorf("only %d members left early, %d ran twice, of which %d were answered", early, copied, beaten)
 			}
 		})
 	}

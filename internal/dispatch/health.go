@@ -53,11 +53,16 @@ func (h Health) held() Health {
 // from what every step reads.
 type vital struct {
 	health   Health
-	ended    mono.Time // the last batch that it ran while it came back
+	ended    mono.Time // the last batch that it ran
 	took     time.Duration
 	finished uint64 // executions
 	failures uint64
 	leaving  bool // it is to go
+
+	outcomes  pool.Outcomes // of the latest executions; see eject.go
+	ejected   uint8         // how often it was by its rate, since it did well last
+	ejections uint64        // how often its breaker has opened
+	slow      uint8         // steps left until it has all of its time
 }
 
 // class is workers of one instance type that count as equally slow and
@@ -100,7 +105,7 @@ func (c *Core) resettle() {
 	for i := range c.workers {
 		w := &c.workers[i]
 		h := &w.vital.health
-		w.out, w.paced, w.rested = !h.Takes || w.vital.leaving, h.Takes && h.Ramp != 1, 0
+		w.out, w.paced, w.rested = !h.Takes || w.vital.leaving, h.Takes && w.vital.ramp() != 1, 0
 	}
 	for i := range c.models {
 		c.keep(pool.ModelID(i), func(w *worker) bool { return !w.out && !w.paced }, func(w *worker) { w.paced = false })
@@ -133,7 +138,7 @@ func (c *Core) keep(m pool.ModelID, well func(*worker) bool, needed func(*worker
 // ill reports whether any worker's health is anything but good.
 func (c *Core) ill() bool {
 	for i := range c.workers {
-		if v := c.workers[i].vital; v.leaving || !v.health.Takes || v.health.Ramp != 1 {
+		if v := c.workers[i].vital; v.leaving || !v.health.Takes || v.ramp() != 1 {
 			return true
 		}
 	}
@@ -150,7 +155,8 @@ func (c *Core) hurry(w *worker) {
 		}
 		m := &c.models[b.model]
 		c.timers.removeAt(b.timer)
-		c.timers.set(max(c.now, b.started.Add(m.groupOf(w).profile.Bound(b.items, m.Quantile))), batchTimer, slot)
+		b.hangs = max(c.now, b.started.Add(m.groupOf(w).profile.Bound(b.items, m.Quantile)))
+		c.timers.set(b.hangs, batchTimer, slot)
 	}
 }
 
@@ -164,14 +170,18 @@ func (w *worker) rests(took time.Duration) time.Duration {
 	if !w.paced {
 		return 0
 	}
-	return time.Duration(float64(took)/w.vital.health.Ramp) - took
+	d := time.Duration(float64(took)/w.vital.ramp()) - took
+	if w.vital.slow > 0 && w.vital.health.Ramp == 1 {
+		d = min(d, slowRest)
+	}
+	return d
 }
 
 // slots is how many batches the worker runs at once, in the mean.
 func (w *worker) slots() float64 {
 	n := float64(w.Concurrency)
 	if w.paced {
-		n *= w.vital.health.Ramp
+		n *= w.vital.ramp()
 	}
 	return n
 }

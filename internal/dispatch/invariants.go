@@ -33,6 +33,12 @@ func (c *Core) check() {
 			if b := &c.batches[r.batch]; !b.live || b.given {
 				bug(3, "request %d flies in a batch that does not", r.id)
 			}
+			if r.copy == none {
+				break
+			}
+			if b := &c.batches[r.copy]; !b.live || b.given || r.copy == r.batch {
+				bug(3, "request %d flies as a copy that does not", r.id)
+			}
 		}
 	}
 	c.checkCounts(waiting, running, live)
@@ -99,7 +105,11 @@ func (c *Core) checkWorker(id pool.WorkerID) {
 		for _, m := range b.members {
 			if m != gone {
 				wanted++
-				if r := &c.requests[m]; b.started == c.now && r.deadline < c.now && !c.traits.Late {
+				r := &c.requests[m]
+				if r.state != flying || r.batch != s && r.copy != s {
+					bug(3, "request %d is a member of batch %d and does not know", r.id, b.id)
+				}
+				if b.started == c.now && r.deadline < c.now && !c.traits.Late {
 					bug(9, "request %d was started after its deadline", r.id)
 				}
 			}

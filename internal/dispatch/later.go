@@ -59,7 +59,7 @@ func (p *plan) deepest(m *model, r *request, rows int, avoid pool.WorkerID) (bes
 func (p *plan) adds(m *model, r *request, l int32, rows int) time.Duration {
 	g := m.group(p.lanes[l].class)
 	most := min(m.MaxBatch, p.t.c.workers[p.lanes[l].worker].limit(m.id))
-	if p.o.NoMerge || r.key == 0 || r.alone || rows >= most {
+	if p.o.NoMerge || r.key == 0 || r.alone() || rows >= most {
 		return g.profile.Mean(rows)
 	}
 	return time.Duration(float64(g.profile.Mean(most)) * float64(rows) / float64(most))

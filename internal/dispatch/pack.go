@@ -12,7 +12,7 @@ const packRounds = 3
 // cost.
 func (p *plan) pack(i int32) {
 	lead := &p.t.c.requests[p.drafts[i].lead]
-	if p.o.NoPack || p.o.NoMerge || lead.key == 0 || lead.alone {
+	if p.o.NoPack || p.o.NoMerge || lead.key == 0 || lead.alone() {
 		return
 	}
 	rounds := 0
@@ -47,7 +47,7 @@ func (p *plan) improve(i int32, lead *request) bool {
 			if !p.entire(s) || r.size <= gain || !mergeable(lead, r) || r.failedOn == p.lanes[d.lane].worker {
 				continue
 			}
-			if r.size <= d.most-d.items {
+			if r.size <= d.most-d.items && len(d.members) < d.crowd {
 				if p.keeps(d, r.size, min(d.due, r.deadline)) {
 					gain, from, in, out = r.size, e, k, -1
 				}
@@ -108,6 +108,9 @@ func (p *plan) exchange(d, e *draft, r *request, gain int) int {
 // reports whether there was any.
 func (p *plan) topUp(i int32, lead *request) bool {
 	d := &p.drafts[i]
+	if len(d.members) >= d.crowd {
+		return false
+	}
 	m := &p.t.c.models[d.model]
 	least := m.least()
 	var from *draft

@@ -46,7 +46,7 @@ func (c *Core) Splits(m pool.ModelID) bool {
 // splittable reports whether rows of the request may run apart from the
 // others.
 func (c *Core) splittable(m *model, r *request) bool {
-	return c.Splits(m.id) && r.key != 0 && !r.whole && !r.alone && r.size > 1
+	return c.Splits(m.id) && r.key != 0 && !r.whole && !r.alone() && r.size > 1
 }
 
 // leastRows is the size of the smallest part that the request could be cut
@@ -115,14 +115,28 @@ func (c *Core) forget(slot uint32, all bool) (ran bool) {
 // comes to is how that answer is audited.
 func (c *Core) leave(slot uint32) {
 	r := &c.requests[slot]
-	b := &c.batches[r.batch]
+	c.models[r.model].flying--
+	c.abandonUnwanted(c.quit(slot, r.batch))
+	if r.copy != none {
+		c.abandonUnwanted(c.quit(slot, r.copy))
+		r.copy = none
+	}
+}
+
+// quit takes a record off an execution's members.
+func (c *Core) quit(slot, bslot uint32) *batch {
+	b := &c.batches[bslot]
 	for i, s := range b.members {
 		if s == slot {
 			b.members[i] = gone
+			b.wanted--
 		}
 	}
-	c.models[r.model].flying--
-	b.wanted--
+	return b
+}
+
+// abandonUnwanted ends an execution that nobody waits for any more.
+func (c *Core) abandonUnwanted(b *batch) {
 	if b.wanted == 0 && b.live && !b.given && !b.left {
 		c.abandon(b)
 	}

@@ -62,7 +62,7 @@ func (p *plan) add(slot uint32) bool {
 // planOpen of them. Those that no more may join are forgotten.
 func (p *plan) candidates(m *model, g *group, slot uint32, avoid pool.WorkerID, try func(i int32, d *draft) bool) {
 	r := &p.t.c.requests[slot]
-	if p.o.NoMerge || r.key == 0 || r.alone {
+	if p.o.NoMerge || r.key == 0 || r.alone() {
 		return
 	}
 	f := &p.fleets[g.class]
@@ -70,7 +70,7 @@ func (p *plan) candidates(m *model, g *group, slot uint32, avoid pool.WorkerID, 
 	for k, i := range f.open {
 		d := &p.drafts[i]
 		l := &p.lanes[d.lane]
-		if l.last != i || d.items >= d.most {
+		if l.last != i || d.items >= d.most || len(d.members) >= d.crowd {
 			continue
 		}
 		f.open[kept] = i

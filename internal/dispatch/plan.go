@@ -49,6 +49,7 @@ type draft struct {
 	group      *group
 	lead       uint32 // its first member
 	most       int    // items it may have
+	crowd      int    // members it may have
 	items      int
 	start, end mono.Time
 	due        mono.Time // the earliest deadline of its members
@@ -156,7 +157,8 @@ func (p *plan) open(at int32, m *model, slot uint32, rows int) {
 	d := &p.drafts[i]
 	*d = draft{
 		lane: at, model: m.id, group: m.group(l.class), lead: slot, start: l.end, due: mono.Never, members: d.members[:0],
-		most: max(rows, min(m.MaxBatch, p.t.c.workers[l.worker].limit(m.id))),
+		most:  max(rows, min(m.MaxBatch, p.t.c.workers[l.worker].limit(m.id))),
+		crowd: p.t.c.crowd(l.worker, &p.t.c.requests[slot]),
 	}
 	if l.last < 0 {
 		l.first = i
@@ -199,7 +201,7 @@ func (p *plan) starting() (items int, hungry bool) {
 		d := &p.drafts[i]
 		m := &p.t.c.models[d.model]
 		items += d.items
-		if !hungry && !p.o.NoMerge && p.t.c.requests[d.lead].key != 0 {
+		if !hungry && !p.o.NoMerge && p.t.c.requests[d.lead].key != 0 && len(d.members) < d.crowd {
 			more := d.items + max(1, int(m.demand.size))
 			hungry = more <= d.most && room(m, d.group, d.start, d.due, more) == more
 		}

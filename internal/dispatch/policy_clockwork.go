@@ -167,10 +167,10 @@ func (p *clockwork) gather(t *Turn, id pool.WorkerID) []uint32 {
 	g := m.groupOf(&t.c.workers[id])
 	p.gathered = append(p.gathered[:0], q[0])
 	items, due := lead.size, lead.deadline
-	most := min(m.MaxBatch, t.c.workers[id].limit(m.id))
+	most, crowd := min(m.MaxBatch, t.c.workers[id].limit(m.id)), t.c.crowd(id, lead)
 	for _, slot := range q[1:] {
 		r := &t.c.requests[slot]
-		if !mergeable(lead, r) || items+r.size > most {
+		if !mergeable(lead, r) || items+r.size > most || len(p.gathered) >= crowd {
 			continue
 		}
 		if d := min(due, r.deadline); t.fits(m, g, items+r.size, d) {

@@ -184,13 +184,13 @@ func (p *leastConn) draw(total int) pool.WorkerID {
 // rest is returned.
 func (p *leastConn) start(t *Turn, id pool.WorkerID, queue []uint32) (rest []uint32) {
 	lead := &t.c.requests[queue[0]]
-	most := min(t.c.models[lead.model].MaxBatch, t.c.workers[id].limit(lead.model))
+	most, crowd := min(t.c.models[lead.model].MaxBatch, t.c.workers[id].limit(lead.model)), t.c.crowd(id, lead)
 	p.picks = append(p.picks[:0], queue[0])
 	rest = queue[:0]
 	items, full := lead.size, false
 	for _, slot := range queue[1:] {
 		r := &t.c.requests[slot]
-		full = full || mergeable(lead, r) && items+r.size > most
+		full = full || mergeable(lead, r) && (items+r.size > most || len(p.picks) >= crowd)
 		if full || !mergeable(lead, r) {
 			rest = append(rest, slot)
 			continue

@@ -239,7 +239,7 @@ func (p *priced) deferred(t *Turn, l *lane) bool {
 // alone reports whether no two of the waiting records can share a batch.
 func (p *priced) alone(t *Turn) bool {
 	for _, slot := range p.order {
-		if r := &t.c.requests[slot]; !p.o.NoMerge && r.key != 0 && !r.alone {
+		if r := &t.c.requests[slot]; !p.o.NoMerge && r.key != 0 && !r.alone() {
 			return false
 		}
 	}

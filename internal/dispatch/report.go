@@ -11,6 +11,7 @@ type ModelReport struct {
 	Queued, QueuedItems, InFlight int // requests, items, requests
 	Up, Starting                  int // workers that serve it
 	Free                          int // workers that would start a batch of it now
+	Hedging                       Hedging
 }
 
 // Model reports how a model stands.
@@ -18,7 +19,7 @@ func (c *Core) Model(m pool.ModelID) ModelReport {
 	mod := &c.models[m]
 	r := ModelReport{
 		Queued: mod.queue.len(), QueuedItems: mod.queue.items, InFlight: mod.flying,
-		Up: mod.up, Starting: mod.coming,
+		Up: mod.up, Starting: mod.coming, Hedging: mod.hedging,
 	}
 	for i := range mod.groups {
 		r.Free += mod.groups[i].free
@@ -33,6 +34,7 @@ type WorkerReport struct {
 	Batches, Items     int           // in flight
 	Left               time.Duration // predicted until it has a slot free
 	Finished, Failures uint64        // executions
+	Ejections          uint64        // times that its breaker has opened
 }
 
 // Worker reports how a worker stands.
@@ -40,7 +42,7 @@ func (c *Core) Worker(id pool.WorkerID) WorkerReport {
 	w := &c.workers[id]
 	r := WorkerReport{
 		State: w.State, Breaker: w.Breaker.State(c.now), Batches: len(w.running),
-		Left: c.left(w), Finished: w.vital.finished, Failures: w.vital.failures,
+		Left: c.left(w), Finished: w.vital.finished, Failures: w.vital.failures, Ejections: w.vital.ejections,
 	}
 	for _, s := range w.running {
 		r.Items += c.batches[s].items

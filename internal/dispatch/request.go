@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"motley/internal/mono"
-	"motley/internal/pool"
 )
 
 // arrive admits a request or turns it away.
@@ -36,7 +35,7 @@ func (c *Core) arrive(ev Event) {
 	}
 	*r = request{
 		id: ev.Request, next: slot, model: ev.Model, size: ev.Size, arrived: c.now, deadline: ev.Deadline,
-		key: ev.MergeKey, whole: ev.Whole, tenant: int32(ev.Tenant), failedOn: -1, timer: -1,
+		key: ev.MergeKey, whole: ev.Whole, tenant: int32(ev.Tenant), failedOn: -1, copy: none, timer: -1,
 		entry: entry{due: due, seq: c.seq, priority: int32(ev.Priority), slot: slot},
 	}
 	m.demand.add(c.now, ev.Size)
@@ -159,37 +158,6 @@ func (c *Core) cancel(id RequestID) {
 	}
 	c.counts.Cancelled++
 	c.forget(slot, true)
-}
-
-// retry puts a member of a failed execution back into its queue, or ends it.
-func (c *Core) retry(slot uint32, on pool.WorkerID, fault Fault, merged bool) {
-	r := &c.requests[slot]
-	m := &c.models[r.model]
-	m.flying--
-	r.attempts++
-	if fault == RequestFault && merged {
-		r.alone = true
-	}
-	attempts := int(r.attempts)
-	if r.alone {
-		attempts-- // the refused batch does not count: another member may have been at fault
-	}
-	switch {
-	case fault == RequestFault && !merged:
-		c.drop(slot, Refused)
-		return
-	case attempts >= m.MaxAttempts:
-		c.drop(slot, Exhausted)
-		return
-	case c.now > c.latestStart(m, r):
-		c.drop(slot, Deadline)
-		return
-	}
-	if fault == WorkerFault {
-		r.failedOn = on
-	}
-	c.counts.Retried++
-	c.enqueue(slot)
 }
 
 // latestStart is the last instant at which some up worker that is idle then

@@ -186,7 +186,7 @@ func (t *Turn) gather(m pool.ModelID, g *group, w pool.WorkerID, i, limit int) [
 	mod := &t.c.models[m]
 	lead := t.request(m, i)
 	t.picks = append(t.picks[:0], lead.entry.slot)
-	if lead.key == 0 || lead.alone || limit < 2 {
+	if limit = min(limit, t.c.crowd(w, lead)); lead.key == 0 || limit < 2 {
 		return t.picks
 	}
 	items, deadline := lead.size, lead.deadline
@@ -194,7 +194,7 @@ func (t *Turn) gather(m pool.ModelID, g *group, w pool.WorkerID, i, limit int) [
 	end := min(mod.queue.len(), i+1+Window)
 	for j := i + 1; j < end && items < most && len(t.picks) < limit; j++ {
 		r := t.request(m, j)
-		if r.key != lead.key || r.alone || items+r.size > most || t.avoided(mod, r) == w {
+		if r.key != lead.key || r.crowd != lead.crowd || items+r.size > most || t.avoided(mod, r) == w {
 			continue
 		}
 		due := min(deadline, r.deadline)
@@ -213,7 +213,7 @@ func (t *Turn) gather(m pool.ModelID, g *group, w pool.WorkerID, i, limit int) [
 
 // mergeable reports whether r may join the batch of lead.
 func mergeable(lead, r *request) bool {
-	return lead.model == r.model && lead.key != 0 && lead.key == r.key && !lead.alone && !r.alone
+	return lead.model == r.model && lead.key != 0 && lead.key == r.key && lead.crowd == r.crowd && lead.crowd != 1
 }
 
 // reject turns a waiting request away: no worker can answer it in time.

@@ -86,7 +86,14 @@ func (c *Core) setState(id pool.WorkerID, s pool.State) {
 	if w.State == s || !w.present || w.removed && s != pool.Down {
 		return
 	}
+	was := w.State
 	w.State = s
+	if was == pool.Down && s == pool.Up {
+		w.Breaker.Retry(c.now)
+		if w.vital.finished > 0 && !c.cfg.Failures.NoSlowStart {
+			w.vital.slow = slowSteps
+		}
+	}
 	c.changed(id)
 	if s != pool.Down {
 		return
@@ -94,7 +101,7 @@ func (c *Core) setState(id pool.WorkerID, s pool.State) {
 	for _, slot := range w.running {
 		if b := &c.batches[slot]; !b.given {
 			c.abandon(b)
-			c.giveBack(b, WorkerFault)
+			c.giveBack(b, Lost, false)
 		}
 	}
 }

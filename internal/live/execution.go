@@ -198,11 +198,14 @@ var (
 func (ex *execution) callOff(on dispatch.EventKind) {
 	ex.off = true
 	cause := errHung
-	if on == dispatch.WorkerState || on == dispatch.WorkerGone {
+	switch on {
+	case dispatch.WorkerState, dispatch.WorkerGone:
 		cause = errDown
+	case dispatch.Finish, dispatch.Exit: // another one has answered its members
+		cause = nil
 	}
 	for _, t := range ex.members {
-		if t != nil && !t.ended {
+		if t != nil && !t.ended && cause != nil {
 			t.cause = cause
 		}
 	}
@@ -255,10 +258,8 @@ func (l *Loop) finish(ex *execution, err error, on *reactor.Loop) {
 			continue
 		}
 		if err == nil && !ex.off && !t.ended {
-			if ex.partial(i) {
-				t.keep(ex, i)
-			}
-			if ex.staged != nil {
+			first := !ex.partial(i) || t.keep(ex, i)
+			if first && ex.staged != nil {
 				ex.watch.answered(i)
 			}
 		}
@@ -351,11 +352,15 @@ func faultOf(err error) dispatch.Fault {
 	if !errors.As(err, &e) {
 		return dispatch.WorkerFault
 	}
-	switch e.Class {
-	case backend.Client:
+	switch {
+	case e.Unserved:
+		return dispatch.Unserved
+	case e.Class == backend.Client:
 		return dispatch.RequestFault
-	case backend.Canceled:
+	case e.Class == backend.Canceled:
 		return dispatch.NoFault
+	case e.Class == backend.Connect:
+		return dispatch.Lost
 	}
 	return dispatch.WorkerFault
 }

@@ -57,29 +57,31 @@ type Reason uint8
 
 // The reasons.
 const (
-	QueueFull Reason = iota + 1 // the model's queue is at its limit
-	Deadline                    // it cannot be answered before its deadline
-	NoWorker                    // no worker that serves the model is up
-	TooLarge                    // larger than any worker's maximum batch
-	Failed                      // workers failed and no attempt is left
-	Stopping                    // the router is shutting down
-	Share                       // its tenant has its share, and others wait
+	QueueFull  Reason = iota + 1 // the model's queue is at its limit
+	Deadline                     // it cannot be answered before its deadline
+	NoWorker                     // no worker that serves the model is up
+	TooLarge                     // larger than any worker's maximum batch
+	Failed                       // workers failed and no attempt is left
+	Stopping                     // the router is shutting down
+	Share                        // its tenant has its share, and others wait
+	Poisoned                     // it failed on several workers that do well otherwise
+	OverBudget                   // a worker failed, and the model's budget of retries is spent
 )
 
 // Refusal is the error of Do when no worker's answer is to be had.
 type Refusal struct {
 	Reason     Reason
 	RetryAfter time.Duration // when trying again makes sense; 0 = no advice
-	Cause      error         // the last *backend.Error, for Failed
+	Cause      error         // the last *backend.Error, for Failed, Poisoned and OverBudget
 }
 
 // Reasons lists every reason, for metrics that pre-declare their labels.
 func Reasons() []Reason {
-	return []Reason{QueueFull, Deadline, NoWorker, TooLarge, Failed, Stopping, Share}
+	return []Reason{QueueFull, Deadline, NoWorker, TooLarge, Failed, Stopping, Share, Poisoned, OverBudget}
 }
 
 // String is the metric label: queue_full, deadline, no_worker, too_large,
-// failed, stopping, share.
+// failed, stopping, share, poisoned, retry_budget.
 func (r Reason) String() string {
 	switch r {
 	case QueueFull:
@@ -94,6 +96,10 @@ func (r Reason) String() string {
 		return "failed"
 	case Share:
 		return "share"
+	case Poisoned:
+		return "poisoned"
+	case OverBudget:
+		return "retry_budget"
 	}
 	return "stopping"
 }
@@ -142,6 +148,8 @@ type ModelState struct {
 	Queued      int    `json:"queued_requests"`
 	QueuedItems int    `json:"queued_items"`
 	InFlight    int    `json:"in_flight_requests"`
+	Hedges      uint64 `json:"hedges"`     // executions that were started because another was late
+	HedgesWon   uint64 `json:"hedges_won"` // of these, those that had the first answer
 }
 
 // WorkerState is one worker's part of a snapshot.
@@ -157,6 +165,8 @@ type WorkerState struct {
 	Finished uint64  `json:"finished_batches"`
 	Failures uint64  `json:"failed_batches"`
 	Leaving  bool    `json:"leaving,omitempty"` // it is to go
+	// Ejections is how often its breaker has opened: by failures in a row, or by their rate.
+	Ejections uint64 `json:"ejections"`
 }
 
 // ProfileState is one learned profile's part of a snapshot.

@@ -335,6 +335,10 @@ func (l *Loop) refuseLocked(a *dispatch.Action, wakes *wakeList) {
 		err = &Refusal{Reason: TooLarge}
 	case dispatch.Refused:
 		err = t.cause
+	case dispatch.Poisoned:
+		err = &Refusal{Reason: Poisoned, Cause: t.cause}
+	case dispatch.OverBudget:
+		err = &Refusal{Reason: OverBudget, RetryAfter: time.Second, Cause: t.cause}
 	default:
 		err = &Refusal{Reason: Failed, Cause: t.cause}
 	}

@@ -165,13 +165,13 @@ func TestRefusedBatchIsTakenApart(t *testing.T) {
 					return
 				}
 				var own *backend.Error
-				if !errors.As(err, &own) || own.Status != 422 || r.Attempts != 2 {
-					t.Errorf("the bad request got %v after %d attempts, want the worker's own 422 after 2", err, r.Attempts)
+				if !errors.As(err, &own) || own.Status != 422 || r.Attempts != 3 {
+					t.Errorf("the bad request got %v after %d attempts, want the worker's own 422 after 3", err, r.Attempts)
 				}
 			})
 		}
 		all.Wait()
-		if got, want := f.Sizes(), [][]int{{1}, {1, 1, 1, 1}, {1}, {1}, {1}, {1}}; !reflect.DeepEqual(got, want) {
+		if got, want := f.Sizes(), [][]int{{1}, {1, 1, 1, 1}, {1, 1}, {1}, {1}, {1, 1}}; !reflect.DeepEqual(got, want) {
 			t.Errorf("batches %v, want %v", got, want)
 		}
 		if w := l.Snapshot().Workers[0]; w.Failures != 0 || w.Breaker != "closed" {

@@ -53,7 +53,7 @@ func TestParity(t *testing.T) {
 	}
 	// A comparison of histories in which nothing happens would prove nothing.
 	for _, what := range []string{
-		"merged", "split", "answer", "exit", "cancel-batch", "fault=worker", "fault=request", "worker-state", "worker-limit", "worker-health", "tick",
+		"merged", "split", "answer", "exit", "cancel-batch", "fault=worker", "fault=request", "fault=lost", "fault=unserved", "worker-state", "worker-limit", "worker-health", "tick",
 		"reject queue_full", "reject deadline", "reject no_worker", "reject too_large",
 		"give-up deadline", "give-up refused", "give-up exhausted",
 	} {
@@ -78,9 +78,10 @@ func newExperiment(seed uint64, requests int) *experiment {
 	rng := rand.New(rand.NewPCG(seed, 0x706172697479))
 	x := &experiment{seed: seed, early: seed/uint64(len(dispatch.Policies()))%2 == 1}
 	taken := map[mono.Time]bool{}
-	instant := func(at mono.Time) mono.Time {
+	instant := func(at mono.Time) mono.Time { // an even one; executions have the odd ones
+		at &^= 1
 		for taken[at] {
-			at++
+			at += 2
 		}
 		taken[at] = true
 		return at
@@ -146,6 +147,7 @@ func (x *experiment) core(t *testing.T) dispatch.Config {
 			{Name: "c", QoS: 50 * time.Millisecond, Quantile: 0.95, MaxQueue: 20},
 		},
 		Types: []pool.InstanceType{{Name: "x"}, {Name: "y"}, {Name: "z"}}, Policy: policy, Hang: 17 * time.Millisecond,
+		Failures: dispatch.Failures{Hedge: 1, HedgeBudget: 0.5, PoisonedAfter: 2},
 		// Some profiles know something, some start unknown, all learn.
 		Profiles: [][]*pool.Profile{
 			{measured(2*time.Millisecond, 200*time.Microsecond), nil, measured(4*time.Millisecond, 50*time.Microsecond)},
@@ -190,12 +192,21 @@ func (x *experiment) outcome(w pool.WorkerID, m pool.ModelID, at mono.Time, memb
 	}
 	slices.SortFunc(o.Early, func(a, b sim.Early) int { return int(a.After - b.After) })
 	switch k := rng.IntN(100); {
-	case k < 10:
+	case k < 8:
 		o.Fault = dispatch.WorkerFault
+	case k < 10:
+		o.Fault = dispatch.Lost
+	case k < 12:
+		o.Fault = dispatch.Unserved
 	case k < 16:
 		o.Fault = dispatch.RequestFault
 	case k < 20:
 		o.Took += 10 * time.Second // hangs
+	}
+	odd := func(d time.Duration) time.Duration { return d + time.Duration((at+mono.Time(d)+1)&1) }
+	o.Took = odd(o.Took)
+	for i := range o.Early {
+		o.Early[i].After = odd(o.Early[i].After)
 	}
 	return o
 }
@@ -209,6 +220,7 @@ const refused end = 255
 var endOf = map[dispatch.Reason]end{
 	0: 0, dispatch.QueueFull: end(QueueFull), dispatch.Deadline: end(Deadline), dispatch.NoWorker: end(NoWorker),
 	dispatch.TooLarge: end(TooLarge), dispatch.Exhausted: end(Failed), dispatch.Refused: refused,
+	dispatch.Poisoned: end(Poisoned), dispatch.OverBudget: end(OverBudget),
 }
 
 func (x *experiment) simulate(t *testing.T) (*history, []end) {
@@ -463,6 +475,10 @@ func (b drawn) run(ctx context.Context, model string, calls []*backend.Call, w b
 		return &backend.Error{Class: backend.Server, Status: 500, Message: "drawn"}
 	case dispatch.RequestFault:
 		return &backend.Error{Class: backend.Client, Status: 400, Message: "drawn"}
+	case dispatch.Lost:
+		return &backend.Error{Class: backend.Connect, Status: 502, Message: "drawn"}
+	case dispatch.Unserved:
+		return &backend.Error{Class: backend.Connect, Status: 502, Message: "drawn", Unserved: true}
 	}
 	for k := range calls {
 		if !left[k] {

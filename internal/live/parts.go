@@ -47,14 +47,21 @@ func (ex *execution) slice() error {
 }
 
 // keep takes the answer of member i, some of the ticket's rows, out of the
-// execution. The loop's lock is held.
-func (t *ticket) keep(ex *execution, i int) {
+// execution. It reports false where another execution of them was first. The loop's
+// lock is held.
+func (t *ticket) keep(ex *execution, i int) bool {
+	for k := range t.parts {
+		if t.parts[k].from == ex.rows[i].From {
+			return false
+		}
+	}
 	c := &ex.calls[i]
 	t.parts = append(t.parts, part{
 		from: ex.rows[i].From, count: ex.rows[i].Count, started: ex.started, response: c.Response, err: c.Err,
 		exit: c.Exit, confidence: c.Confidence,
 	})
 	c.Response = oip.Message{}
+	return true
 }
 
 // join makes the request's answer of those of its parts. Nobody else looks at

@@ -17,7 +17,9 @@ func (l *Loop) Snapshot() Snapshot {
 			continue
 		}
 		m := core.Model(pool.ModelID(i))
-		s.Models = append(s.Models, ModelState{Name: e.Name, Queued: m.Queued, QueuedItems: m.QueuedItems, InFlight: m.InFlight})
+		s.Models = append(s.Models, ModelState{
+			Name: e.Name, Queued: m.Queued, QueuedItems: m.QueuedItems, InFlight: m.InFlight, Hedges: m.Hedging.Copies, HedgesWon: m.Hedging.Won,
+		})
 		for t := range table.types {
 			if p := core.Profile(pool.ModelID(i), pool.TypeID(t)); p != nil {
 				s.Profiles = append(s.Profiles, profileState(e.Name, table.types[t].Name, p))
@@ -37,7 +39,7 @@ func (m *Member) stateLocked() WorkerState {
 	return WorkerState{
 		Name: m.Worker.Name, Type: m.loop.table.Load().types[m.Worker.Type].Name, Backend: m.Backend.Describe(), Leaving: m.leaving,
 		State: w.State.String(), Breaker: w.Breaker.String(), Batches: w.Batches, Items: w.Items,
-		BusyMS: ms(w.Left), Finished: w.Finished, Failures: w.Failures,
+		BusyMS: ms(w.Left), Finished: w.Finished, Failures: w.Failures, Ejections: w.Ejections,
 	}
 }
 

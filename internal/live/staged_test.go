@@ -243,7 +243,9 @@ func (c *chooser) Active(n int, _ float64) uint32 {
 }
 
 func (c *chooser) Decide(r *earlyexit.Row, ramp int) earlyexit.Verdict {
-	c.asked[r.Seq] = *r
+	kept := *r
+	kept.Signals = slices.Clone(r.Signals) // the execution that they belong to is used again
+	c.asked[r.Seq] = kept
 	if r.Mode == earlyexit.Off {
 		panic("asked about a row that may not leave")
 	}

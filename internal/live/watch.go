@@ -218,10 +218,9 @@ func (w *watch) Answered(i int) {
 	if !ex.off {     // else it runs elsewhere by now
 		at := l.now()
 		if !ended {
-			if ex.partial(i) {
-				t.keep(ex, i)
+			if !ex.partial(i) || t.keep(ex, i) {
+				w.answered(i)
 			}
-			w.answered(i)
 		}
 		// The core knows who has ended; the simulator tells it of every exit, too.
 		l.stepLocked(dispatch.Event{At: at, Kind: dispatch.Exit, Batch: ex.batch, Member: i}, &wakes)

@@ -10,7 +10,7 @@ import (
 const (
 	DefaultFailures = 3
 	DefaultOpen     = 500 * time.Millisecond
-	DefaultMaxOpen  = 30 * time.Second
+	DefaultMaxOpen  = 5 * time.Second
 )
 
 // BreakerConfig bounds how long a failing worker keeps getting work. Zero
@@ -18,7 +18,7 @@ const (
 type BreakerConfig struct {
 	Failures int           // consecutive failures that open the breaker; default 3
 	Open     time.Duration // first time it stays open; doubles with every failed trial; default 500 ms
-	MaxOpen  time.Duration // the longest it stays open, at least Open; default 30 s
+	MaxOpen  time.Duration // the longest it stays open, at least Open; default 5 s
 }
 
 func (c BreakerConfig) withDefaults() BreakerConfig {
@@ -124,6 +124,34 @@ func lengthen(d, limit time.Duration) time.Duration {
 // Released notes that a batch ended with no verdict on the worker
 // (cancelled): a trial becomes available again.
 func (b *Breaker) Released(now mono.Time) { b.trial = false }
+
+// Trip opens the breaker for d, whatever it has been told of last.
+func (b *Breaker) Trip(now mono.Time, d time.Duration) {
+	b.tripped, b.trial, b.open = true, false, max(d, b.cfg.withDefaults().Open)
+	b.until = now.Add(d)
+}
+
+// Hasten has an open breaker let a trial through after the time of a first
+// opening at the latest.
+func (b *Breaker) Hasten(now mono.Time) {
+	if b.tripped {
+		b.until = min(b.until, now.Add(b.cfg.withDefaults().Open))
+	}
+}
+
+// Retry has an open breaker let a trial through at once: somebody has heard
+// that the worker is there again.
+func (b *Breaker) Retry(now mono.Time) {
+	if b.tripped {
+		b.until = min(b.until, now)
+	}
+}
+
+// Tripped reports whether the breaker is open or half-open.
+func (b *Breaker) Tripped() bool { return b.tripped }
+
+// Clean reports whether the worker's latest word was not a failure.
+func (b *Breaker) Clean() bool { return !b.tripped && b.failures == 0 }
 
 // State returns the state at now.
 func (b *Breaker) State(now mono.Time) BreakerState {

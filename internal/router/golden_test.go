@@ -207,7 +207,11 @@ func (f *fixture) behave(what string) {
 	}
 	for _, r := range live.Reasons() {
 		if r != live.Failed && r.String() == word {
-			refuse(r, nil)
+			var cause error
+			if r == live.Poisoned || r == live.OverBudget {
+				cause = &backend.Error{Class: backend.Server, Status: 502, Message: "the worker failed (500): out of memory"}
+			}
+			refuse(r, cause)
 			return
 		}
 	}

@@ -134,7 +134,7 @@ func (s *Server) refusal(x *exchange, r *live.Refusal) failure {
 	case live.Stopping:
 		return failure{fasthttp.StatusServiceUnavailable, "the router is shutting down", true, max(after, time.Second)}
 	}
-	// Every attempt failed; the status is that of the last failure.
+	// Every attempt that it got failed; the status is that of the last failure.
 	status, cause := fasthttp.StatusBadGateway, "no reason was given"
 	var worker *backend.Error
 	switch {
@@ -142,6 +142,13 @@ func (s *Server) refusal(x *exchange, r *live.Refusal) failure {
 		status, cause = worker.Status, worker.Message
 	case r.Cause != nil:
 		cause = r.Cause.Error()
+	}
+	switch r.Reason {
+	case live.Poisoned: // other workers would fail as well
+		return failure{status: status, text: fmt.Sprintf("model '%s' fails with this request, on every worker that was tried, attempts made: %d, the last one: %s", m.Name, x.call.Attempts, cause)}
+	case live.OverBudget:
+		text := fmt.Sprintf("model '%s' failed, and too many requests of it are tried again now, attempts made: %d, the last one: %s", m.Name, x.call.Attempts, cause)
+		return failure{status, text, true, max(after, time.Second)}
 	}
 	return failure{status, fmt.Sprintf("model '%s' failed, attempts made: %d, the last one: %s", m.Name, x.call.Attempts, cause), true, r.RetryAfter}
 }

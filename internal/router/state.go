@@ -21,6 +21,11 @@ var (
 		"Executions that the worker runs now.", []string{"worker", "instance_type"}, nil)
 	workerBatches = prometheus.NewDesc("motley_worker_batches_total",
 		"Executions that ended, by outcome.", []string{"worker", "instance_type", "outcome"}, nil)
+	workerEjections = prometheus.NewDesc("motley_ejections_total",
+		"Times that the worker's breaker has opened, by failures in a row or by their rate.", []string{"worker", "instance_type"}, nil)
+	hedges = prometheus.NewDesc("motley_hedges_total",
+		"Executions that were started because another was late, by whether they had the first answer (won) or not, or not yet (lost).",
+		[]string{"model", "result"}, nil)
 	queueRequests = prometheus.NewDesc("motley_queue_requests",
 		"Requests that wait for a worker.", []string{"model"}, nil)
 	inFlightRequests = prometheus.NewDesc("motley_in_flight_requests",
@@ -38,7 +43,7 @@ var (
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		workerUp, workerInFlight, workerBatches, queueRequests, inFlightRequests,
-		profileSamples, profileDrifts, profileMean,
+		profileSamples, profileDrifts, profileMean, workerEjections, hedges,
 	} {
 		ch <- d
 	}
@@ -65,10 +70,13 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(workerInFlight, float64(w.Batches), w.Name, w.Type)
 		counter(workerBatches, float64(w.Finished), w.Name, w.Type, "success")
 		counter(workerBatches, float64(w.Failures), w.Name, w.Type, "failure")
+		counter(workerEjections, float64(w.Ejections), w.Name, w.Type)
 	}
 	for _, m := range s.Models {
 		gauge(queueRequests, float64(m.Queued), m.Name)
 		gauge(inFlightRequests, float64(m.InFlight), m.Name)
+		counter(hedges, float64(m.HedgesWon), m.Name, "won")
+		counter(hedges, float64(m.Hedges-m.HedgesWon), m.Name, "lost")
 	}
 	for _, p := range s.Profiles {
 		counter(profileSamples, float64(p.Samples), p.Model, p.Type)

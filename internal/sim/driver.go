@@ -22,6 +22,7 @@ type driver struct {
 	watch    *watcher
 	actions  []dispatch.Action
 	sizes    []int
+	members  []int
 	result   Result
 }
 
@@ -170,17 +171,17 @@ func (d *driver) step(ev dispatch.Event) {
 }
 
 func (d *driver) start(at mono.Time, a *dispatch.Action) {
-	d.sizes = d.sizes[:0]
+	d.sizes, d.members = d.sizes[:0], d.members[:0]
 	items := 0
 	for i, id := range a.Requests {
 		n := d.arrivals[d.arrival[id.Index()]].Size
 		if a.Rows != nil {
 			n = a.Rows[i].Count
 		}
-		d.sizes = append(d.sizes, n)
+		d.sizes, d.members = append(d.sizes, n), append(d.members, d.arrival[id.Index()])
 		items += n
 	}
-	o := d.cfg.Serve(Execution{At: at, Worker: a.Worker, Model: a.Model, Items: items, Sizes: d.sizes})
+	o := d.cfg.Serve(Execution{At: at, Worker: a.Worker, Model: a.Model, Items: items, Sizes: d.sizes, Members: d.members})
 	e := event{at: at.Add(o.Took), kind: dispatch.Finish, batch: a.Batch}
 	if o.Fault != 0 {
 		e.kind, e.fault = dispatch.Fail, o.Fault

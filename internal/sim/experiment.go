@@ -190,7 +190,7 @@ func (r *Runner) check() error {
 			}
 		}
 	}
-	_, err := changes(x.Outages, r.total())
+	_, err := Changes(x.Outages, r.total())
 	return err
 }
 

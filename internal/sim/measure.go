@@ -246,7 +246,7 @@ func (r *Runner) config(seed uint64) (Config, error) {
 	}
 	if len(list) > 0 {
 		var err error
-		if cfg.Changes, err = changes(list, len(r.workers)); err != nil {
+		if cfg.Changes, err = Changes(list, len(r.workers)); err != nil {
 			return Config{}, err
 		}
 		cfg.Serve = outages(cfg.Serve, list)

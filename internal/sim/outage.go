@@ -35,13 +35,18 @@ func outages(next Serve, list []Outage) Serve {
 			}
 			switch {
 			case e.At >= x.From:
-				o = Outcome{Took: x.refusal(), Fault: dispatch.WorkerFault}
+				o = Outcome{Took: x.refusal(), Fault: dispatch.Unserved}
 			case e.At.Add(o.Took) > x.From:
-				o = Outcome{Took: x.From.Sub(e.At), Fault: dispatch.WorkerFault}
+				o = Outcome{Took: x.From.Sub(e.At), Fault: dispatch.Lost}
 			}
 		}
 		return o
 	}
+}
+
+// Outages has executions meet outages; the core hears of them by Changes.
+func Outages(list []Outage) Disturbance {
+	return func(next Serve, _ Setting) (Serve, error) { return outages(next, list), nil }
 }
 
 func (x *Outage) refusal() time.Duration {
@@ -51,8 +56,8 @@ func (x *Outage) refusal() time.Duration {
 	return time.Millisecond
 }
 
-// changes are the events by which the core hears of outages.
-func changes(list []Outage, workers int) ([]dispatch.Event, error) {
+// Changes are the events by which the core hears of outages, of so many workers.
+func Changes(list []Outage, workers int) ([]dispatch.Event, error) {
 	var events []dispatch.Event
 	for i, x := range list {
 		if x.Worker < 0 || int(x.Worker) >= workers {

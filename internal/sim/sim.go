@@ -29,7 +29,9 @@ type Execution struct {
 	Worker pool.WorkerID
 	Model  pool.ModelID
 	Items  int
-	Sizes  []int // items of each member, or of the part of it that runs here; valid during the call
+	// Sizes are the items of each member, or of the part of it that runs here, and
+	// Members which arrival each is, by number; valid during the call.
+	Sizes, Members []int
 }
 
 // Outcome is the truth of one execution, which the core does not see before
