@@ -1,0 +1,232 @@
+package chaos
+
+import (
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// The scenarios run real processes for minutes: they are asked for by
+// MOTLEY_CHAOS=1, which `make chaos` sets. With -short they are fewer and shorter.
+// MOTLEY_CHAOS_SEED is the seed, 1 by default.
+var (
+	wanted   = os.Getenv("MOTLEY_CHAOS") != ""
+	binaries Binaries
+	seed     = uint64(1)
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	if !wanted {
+		return m.Run()
+	}
+	if text := os.Getenv("MOTLEY_CHAOS_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			fmt.Fprintf(os.Stderr, "MOTLEY_CHAOS_SEED: %q: must be a whole number\n", text)
+			return 2
+		}
+	}
+	dir, err := os.MkdirTemp("", "chaos")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if binaries, err = Build(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Printf("seed %d: make chaos SEED=%d does the same again\n", seed, seed)
+	return m.Run()
+}
+
+// asked skips a scenario that was not asked for.
+func asked(t *testing.T) {
+	t.Helper()
+	if !wanted {
+		t.Skip("NOT RUN: starts processes and takes its time; MOTLEY_CHAOS=1 or make chaos asks for it")
+	}
+}
+
+// long leaves a scenario out of the short runs.
+func long(t *testing.T) {
+	t.Helper()
+	asked(t)
+	if testing.Short() {
+		t.Skip("left out of short runs")
+	}
+}
+
+// seedOf is the scenario's own.
+func seedOf(t *testing.T) uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%d %s", seed, t.Name())
+	return h.Sum64() >> 16
+}
+
+func dice(t *testing.T) *rand.Rand { return rand.New(rand.NewPCG(seedOf(t), 0x64696365)) }
+
+// span is d, or a half of it in short runs.
+func span(d time.Duration) time.Duration {
+	if testing.Short() {
+		return d / 2
+	}
+	return d
+}
+
+// Scene is a scenario: what is injured, and what the clients may see of it.
+type Scene struct {
+	Options
+	Traffic // zero fields: 200 requests a second of the usual mix
+	// Lost is the share of all requests that are owed an answer which may be
+	// rejected or fail. The others may not.
+	Lost float64
+	// Broken is set where connections to the router may break.
+	Broken bool
+	// Within is how soon goodput is to be back, 0: 5 s.
+	Within time.Duration
+	// Again is set where the router that counted at first is not the last one.
+	Again bool
+	Slack Slack
+}
+
+// play runs a scenario: some calm traffic, injure, and traffic until goodput is
+// back. It judges, and returns what became of the requests.
+func (s Scene) play(t *testing.T, injure func(w *World, r *Run)) []Record {
+	t.Helper()
+	asked(t)
+	if s.Rate == 0 {
+		s.Rate = 200
+	}
+	if s.Mix == (Mix{}) {
+		s.Mix = Usual
+	}
+	if s.Within == 0 {
+		s.Within = 5 * time.Second
+	}
+	if s.Slack == (Slack{}) {
+		s.Slack = Slack{Goroutines: 12, Descriptors: 8 + 4*max(4, len(s.Types)), RSS: 2}
+	}
+	s.Options.Seed = seedOf(t)
+	if s.Traffic.Seed == 0 {
+		s.Traffic.Seed = seedOf(t)
+	}
+	w := open(t, s.Options)
+	warm := Begin(w.Address, Traffic{Rate: s.Rate, Mix: Usual, Seed: s.Traffic.Seed + 1})
+	Wait(700 * time.Millisecond)
+	if _, err := warm.Stop(); err != nil {
+		t.Error(err)
+	}
+	held, before := settled(t, w)
+
+	r := Begin(w.Address, s.Traffic)
+	Wait(time.Second)
+	injure(w, r)
+	end := r.Now()
+	took, back := time.Duration(0), false
+	for !back && r.Now() < end+s.Within+2*time.Second {
+		Wait(bucket)
+		took, back = recovered(r.Records(), end, Target)
+	}
+	records, err := r.Stop()
+	if err != nil {
+		t.Error(err)
+	}
+	owed := count(records, (*Record).ordinary)
+	t.Logf("%v; owed an answer: %v", count(records, nil), owed)
+	t.Logf("goodput by 100 ms: %s", sketch(records, Target))
+	took, back = recovered(records, end, Target)
+	if !back || took > s.Within {
+		t.Errorf("goodput is not back %v after the end (at %v) of what was done", s.Within, end.Round(time.Millisecond))
+	} else {
+		t.Logf("goodput is back %v after the end, at %v, of what was done", took.Round(time.Millisecond), end.Round(time.Millisecond))
+	}
+	s.verdict(t, records, owed)
+	if !s.Again {
+		if err := w.Books(before, records, 5*time.Second); err != nil {
+			t.Errorf("books: %v", err)
+		}
+		now, err := w.Leaks(held, s.Slack, 8*time.Second)
+		if err != nil {
+			t.Errorf("leaks: %v", err)
+		}
+		t.Logf("the router held %v, and holds %v", held, now)
+	}
+	if t.Failed() {
+		t.Logf("the router's log ends: %s", w.Log("router"))
+	}
+	return records
+}
+
+// verdict judges the outcomes.
+func (s Scene) verdict(t *testing.T, records []Record, owed Counts) {
+	t.Helper()
+	never := []Outcome{Wrong, Silent, Blamed}
+	if !s.Broken {
+		never = append(never, Refused, Cut)
+	}
+	all := count(records, nil)
+	for _, o := range never {
+		if all[o] > 0 {
+			t.Errorf("%d requests are %s: %s", all[o], o, examples(records, o))
+		}
+	}
+	lost := owed[Rejected] + owed[Failed]
+	if may := int(s.Lost * float64(owed.Total())); lost > may {
+		t.Errorf("%d requests of %d were rejected or failed, %d may: %s", lost, owed.Total(), may, examples(records, Rejected, Failed))
+	}
+}
+
+// open starts a world that ends with the test.
+func open(t *testing.T, o Options) *World {
+	t.Helper()
+	w, err := NewWorld(binaries, t.TempDir(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Errorf("%v; its log ends: %s", err, w.Log("router"))
+		}
+	})
+	return w
+}
+
+// settled waits until the router is idle, and returns what it holds and has
+// counted then.
+func settled(t *testing.T, w *World) (Holding, Metrics) {
+	t.Helper()
+	for range 100 {
+		m, err := w.Metrics()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Sum("motley_queue_requests")+m.Sum("motley_in_flight_requests") == 0 {
+			h, err := w.Holding()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return h, m
+		}
+		Wait(20 * time.Millisecond)
+	}
+	t.Fatal("the router does not come to rest")
+	return Holding{}, nil
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
