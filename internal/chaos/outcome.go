@@ -77,12 +77,13 @@ func count(records []Record, is func(*Record) bool) (c Counts) {
 	return c
 }
 
-// examples are the first few details of an outcome.
-func examples(records []Record, of ...Outcome) string {
+// examples are the first few details of outcomes, of the records for which is
+// holds, nil for all.
+func examples(records []Record, is func(*Record) bool, of ...Outcome) string {
 	var some []string
 	for i := range records {
 		r := &records[i]
-		if slices.Contains(of, r.Outcome) && len(some) < 3 {
+		if slices.Contains(of, r.Outcome) && (is == nil || is(r)) && len(some) < 3 {
 			some = append(some, fmt.Sprintf("request %d (%d rows, due %v, done %v): %s %d %.300s",
 				r.ID, r.Rows, r.At.Round(time.Millisecond), r.Done.Round(time.Millisecond), r.Outcome, r.Status, r.Detail))
 		}

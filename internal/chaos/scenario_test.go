@@ -178,12 +178,12 @@ func (s Scene) verdict(t *testing.T, records []Record, owed Counts) {
 	all := count(records, nil)
 	for _, o := range never {
 		if all[o] > 0 {
-			t.Errorf("%d requests are %s: %s", all[o], o, examples(records, o))
+			t.Errorf("%d requests are %s: %s", all[o], o, examples(records, nil, o))
 		}
 	}
 	lost := owed[Rejected] + owed[Failed]
 	if may := int(s.Lost * float64(owed.Total())); lost > may {
-		t.Errorf("%d requests of %d were rejected or failed, %d may: %s", lost, owed.Total(), may, examples(records, Rejected, Failed))
+		t.Errorf("%d requests of %d were rejected or failed, %d may: %s", lost, owed.Total(), may, examples(records, (*Record).ordinary, Rejected, Failed))
 	}
 }
 
@@ -206,11 +206,11 @@ func open(t *testing.T, o Options) *World {
 // counted then.
 func settled(t *testing.T, w *World) (Holding, Metrics) {
 	t.Helper()
+	var m Metrics
 	for range 100 {
-		m, err := w.Metrics()
-		if err != nil {
-			t.Fatal(err)
-		}
+		var err error
+		m, err = w.Metrics()
+		must(t, err)
 		if m.Sum("motley_queue_requests")+m.Sum("motley_in_flight_requests") == 0 {
 			h, err := w.Holding()
 			if err != nil {
@@ -220,7 +220,8 @@ func settled(t *testing.T, w *World) (Holding, Metrics) {
 		}
 		Wait(20 * time.Millisecond)
 	}
-	t.Fatal("the router does not come to rest")
+	t.Fatalf("the router does not come to rest: %v requests are queued, %v in flight, workers run %v batches", m.Sum("motley_queue_requests"),
+		m.Sum("motley_in_flight_requests"), m.Sum("motley_worker_in_flight_batches"))
 	return Holding{}, nil
 }
 

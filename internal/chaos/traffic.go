@@ -77,8 +77,8 @@ func (r *Run) send(ctx context.Context, t Traffic) {
 		i := len(r.mu.records)
 		r.mu.records = append(r.mu.records, Record{Ask: a, At: due})
 		r.mu.Unlock()
+		rec := Record{Ask: a, At: due}
 		r.ended.Go(func() {
-			rec := Record{Ask: a, At: due}
 			r.client.Do(&rec)
 			rec.Done = r.Now()
 			r.mu.Lock()

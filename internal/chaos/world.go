@@ -74,6 +74,7 @@ type World struct {
 	Workers []*Worker
 	dir     string
 	config  string
+	help    string // what the router says of itself
 }
 
 // Worker is an emulated worker, a process of its own.
@@ -121,7 +122,11 @@ func NewWorld(b Binaries, dir string, o Options) (*World, error) {
 	w.Address, w.Admin = ports[2*len(o.Types)], ports[2*len(o.Types)+1]
 	w.Router = &Process{Name: "router", Log: filepath.Join(dir, "router.log"), Env: o.Env}
 	w.Router.Args = append(append([]string{}, o.Wrap...), b.Router, "-config", w.config)
-	if help, err := exec.Command(b.Router, "-h").Output(); err == nil && strings.Contains(string(help), "-admin ") {
+	help, err := exec.Command(b.Router, "-h").Output()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot run the router: %w", err), w.Close())
+	}
+	if w.help = string(help); strings.Contains(w.help, "-admin ") {
 		w.Router.Args = append(w.Router.Args, "-admin", w.Admin)
 	} else {
 		w.Admin = w.Address
@@ -231,6 +236,7 @@ func (w *World) Close() error {
 	var err error
 	if w.Router != nil && w.Router.Ended() != nil {
 		err = w.Router.Stop(15 * time.Second)
+		err = errors.Join(err, w.stopOthers(15*time.Second))
 	}
 	for _, one := range w.Workers {
 		one.Signal(syscall.SIGCONT)
