@@ -61,6 +61,7 @@ var allowed = map[string][]string{
 		"internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort", "internal/gpu", "internal/gpu/health",
 		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/profiler", "internal/reactor", "internal/roofline", "internal/router", "internal/sim", "internal/workload",
 	},
+	"internal/chaos":     {},
 	"internal/fleet":     {"internal/engine", "internal/oip", "internal/sim"},
 	"internal/chart":     {},
 	"internal/promtest":  {},

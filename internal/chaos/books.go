@@ -12,8 +12,10 @@ import (
 type Metrics map[string]float64
 
 // Metrics asks the router.
-func (w *World) Metrics() (Metrics, error) {
-	page, err := get("http://" + w.Admin + "/metrics")
+func (w *World) Metrics() (Metrics, error) { return scrape("http://" + w.Admin + "/metrics") }
+
+func scrape(url string) (Metrics, error) {
+	page, err := get(url)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 // TestClients: clients that leave, that are in a hurry and that send more than a
 // worker takes at once, half of them in binary.
 func TestClients(t *testing.T) {
+	long(t)
 	for _, c := range []struct {
 		name string
 		mix  Mix

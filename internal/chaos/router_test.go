@@ -51,7 +51,7 @@ func TestRouterKilled(t *testing.T) {
 // asked. Clients find nobody until it is started again, and lose nothing that they
 // had sent.
 func TestRouterStopped(t *testing.T) {
-	asked(t)
+	long(t)
 	file := filepath.Join(t.TempDir(), "learned")
 	records := Scene{Options: Options{Config: learned(file)}, Broken: true, Again: true, Lost: 0.5}.play(t, func(w *World, _ *Run) {
 		for range 2 {
@@ -78,7 +78,10 @@ func TestReload(t *testing.T) {
 		}
 		before := m[`motley_config_reloads_total{result="ok"}`]
 		sets := [][]*Worker{w.Workers[:3], w.Workers[1:], {w.Workers[0], w.Workers[1], w.Workers[3]}, w.Workers}
-		n := int(span(30*time.Second) / (200 * time.Millisecond))
+		n := 150 // 30 s
+		if testing.Short() {
+			n = 30
+		}
 		for i := range n {
 			must(t, w.Configure(sets[i%len(sets)]))
 			w.Router.Signal(syscall.SIGHUP)

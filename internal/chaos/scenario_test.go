@@ -130,6 +130,7 @@ func (s Scene) play(t *testing.T, injure func(w *World, r *Run)) []Record {
 	held, before := settled(t, w)
 
 	r := Begin(w.Address, s.Traffic)
+	defer r.Stop() // where injure ends the test; else it has ended
 	Wait(time.Second)
 	injure(w, r)
 	end := r.Now()

@@ -28,6 +28,7 @@ type Run struct {
 	mu struct {
 		sync.Mutex
 		records []Record
+		taken   int // of the records: before those that there are
 		twice   int // outcomes of requests that had one
 	}
 }
@@ -74,7 +75,7 @@ func (r *Run) send(ctx context.Context, t Traffic) {
 		case <-timer.C:
 		}
 		r.mu.Lock()
-		i := len(r.mu.records)
+		i := r.mu.taken + len(r.mu.records)
 		r.mu.records = append(r.mu.records, Record{Ask: a, At: due})
 		r.mu.Unlock()
 		rec := Record{Ask: a, At: due}
@@ -83,10 +84,11 @@ func (r *Run) send(ctx context.Context, t Traffic) {
 			rec.Done = r.Now()
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			if r.mu.records[i].Outcome != Pending {
+			old := &r.mu.records[i-r.mu.taken]
+			if old.Outcome != Pending {
 				r.mu.twice++
 			}
-			r.mu.records[i] = rec
+			*old = rec
 		})
 	}
 }
@@ -99,6 +101,21 @@ func (r *Run) Records() []Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]Record(nil), r.mu.records...)
+}
+
+// take takes the first records out, up to the first that has no outcome yet, so
+// that a long run does not keep them.
+func (r *Run) take() []Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for n < len(r.mu.records) && r.mu.records[n].Outcome != Pending {
+		n++
+	}
+	gone := append([]Record(nil), r.mu.records[:n]...)
+	r.mu.records = append([]Record(nil), r.mu.records[n:]...)
+	r.mu.taken += n
+	return gone
 }
 
 // Stop ends the traffic, waits until every request has its outcome, and closes

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -275,11 +276,15 @@ func get(url string) ([]byte, error) {
 	return b, err
 }
 
-// freePorts are addresses of loopback that nobody listens on, below the range
-// that the system gives to those that connect.
+// nextPort goes round below the range that the system gives to those that
+// connect, so that worlds do not have each other's ports.
+var nextPort atomic.Uint32
+
+// freePorts are addresses of loopback that nobody listens on.
 func freePorts(n int) (all []string, err error) {
-	for port := 20000 + os.Getpid()%6000; len(all) < n && port < 32000; port++ {
-		address := fmt.Sprintf("127.0.0.1:%d", port)
+	const first, count = 20000, 12000
+	for tries := 0; len(all) < n && tries < count; tries++ {
+		address := fmt.Sprintf("127.0.0.1:%d", first+(uint32(os.Getpid())*31+nextPort.Add(1))%count)
 		ln, e := net.Listen("tcp", address)
 		if e != nil {
 			err = e

@@ -27,7 +27,7 @@ type Fault struct {
 
 // Kinds are the kinds of faults.
 var Kinds = []string{
-	"delay", "hang", "500", "503", "reset", "garbage", "error200", "rows", "shape", "type", "drip", "cut", "stall", "close", "poison", "down",
+	"delay", "hang", "400", "500", "503", "reset", "garbage", "error200", "rows", "shape", "type", "drip", "cut", "stall", "close", "poison", "down",
 }
 
 // Poisons are what an element that a server does not bear makes it do: answer

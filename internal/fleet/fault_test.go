@@ -52,6 +52,7 @@ func TestFaults(t *testing.T) {
 		{"t,kind=500", func(r reply, err error, _ time.Duration) bool {
 			return err == nil && r.status == 500 && strings.Contains(string(r.body), "fault")
 		}},
+		{"all,kind=400", func(r reply, err error, _ time.Duration) bool { return err == nil && r.status == 400 }},
 		{"all,kind=503", func(r reply, err error, _ time.Duration) bool { return err == nil && r.status == 503 }},
 		{"w0,kind=reset", func(_ reply, err error, _ time.Duration) bool { return errors.Is(err, syscall.ECONNRESET) }},
 		{"w0,kind=garbage", func(r reply, err error, _ time.Duration) bool {

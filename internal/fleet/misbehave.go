@@ -19,6 +19,8 @@ func (s *server) instead(ctx *fasthttp.RequestCtx, f *Fault) bool {
 		kind = f.Does
 	}
 	switch kind {
+	case "400":
+		fail(ctx, http.StatusBadRequest, "a fault was asked for: the request is said to be at fault")
 	case "500":
 		fail(ctx, http.StatusInternalServerError, "a fault was asked for: internal error")
 	case "503":
