@@ -134,10 +134,9 @@ func (s Scene) play(t *testing.T, injure func(w *World, r *Run)) []Record {
 	Wait(time.Second)
 	injure(w, r)
 	end := r.Now()
-	took, back := time.Duration(0), false
-	for !back && r.Now() < end+s.Within+2*time.Second {
+	for back := false; !back && r.Now() < end+s.Within+2*time.Second; {
 		Wait(bucket)
-		took, back = recovered(r.Records(), end, Target)
+		_, back = recovered(r.Records(), end, Target)
 	}
 	records, err := r.Stop()
 	if err != nil {
@@ -146,7 +145,7 @@ func (s Scene) play(t *testing.T, injure func(w *World, r *Run)) []Record {
 	owed := count(records, (*Record).ordinary)
 	t.Logf("%v; owed an answer: %v", count(records, nil), owed)
 	t.Logf("goodput by 100 ms: %s", sketch(records, Target))
-	took, back = recovered(records, end, Target)
+	took, back := recovered(records, end, Target)
 	if !back || took > s.Within {
 		t.Errorf("goodput is not back %v after the end (at %v) of what was done", s.Within, end.Round(time.Millisecond))
 	} else {
