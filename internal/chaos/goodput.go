@@ -11,7 +11,8 @@ const bucket = 100 * time.Millisecond
 
 // buckets are how many requests that are owed an answer were due in each
 // bucket, how many of them have an outcome, and how many were answered within
-// target.
+// target, from when the client came to send them: how late it is itself says
+// nothing of the router.
 func buckets(records []Record, target time.Duration) (due, settled, good []int) {
 	for i := range records {
 		r := &records[i]
@@ -26,7 +27,7 @@ func buckets(records []Record, target time.Duration) (due, settled, good []int) 
 		if r.Outcome != Pending {
 			settled[k]++
 		}
-		if r.Outcome == Answered && r.Done-r.At <= target {
+		if r.Outcome == Answered && r.Done-r.Sent <= target {
 			good[k]++
 		}
 	}

@@ -8,8 +8,8 @@ import (
 // stream is 100 requests a second for some seconds, of which those due in bad are lost.
 func stream(seconds int, bad func(at time.Duration) bool) (all []Record) {
 	for i := range 100 * seconds {
-		r := Record{Ask: Ask{ID: int64(i + 1), Rows: 1}, At: time.Duration(i) * 10 * time.Millisecond, Outcome: Answered}
-		r.Done = r.At + 5*time.Millisecond
+		at := time.Duration(i) * 10 * time.Millisecond
+		r := Record{Ask: Ask{ID: int64(i + 1), Rows: 1}, At: at, Sent: at + time.Millisecond, Done: at + 5*time.Millisecond, Outcome: Answered}
 		if bad(r.At) {
 			r.Outcome = Failed
 		}

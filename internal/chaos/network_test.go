@@ -61,15 +61,16 @@ func TestNetwork(t *testing.T) {
 // when the request reaches it: all their connections are reset and new ones
 // refused, for a moment, at any moment.
 func TestVanishes(t *testing.T) {
-	Scene{Options: Options{Proxied: true}}.play(t, func(w *World, _ *Run) {
+	long(t)
+	Scene{Options: Options{Proxied: true}, Lost: 0.02, Failing: -1}.play(t, func(w *World, _ *Run) {
 		rng := dice(t)
-		for range 20 {
+		for range 12 {
 			v := w.Workers[rng.IntN(len(w.Workers))]
 			v.Proxy.Set(Plan{Refuse: true})
 			v.Proxy.Sever()
 			Wait(time.Duration(10+rng.IntN(60)) * time.Millisecond)
 			v.Proxy.Set(Plan{})
-			Wait(time.Duration(20+rng.IntN(100)) * time.Millisecond)
+			Wait(time.Duration(100+rng.IntN(200)) * time.Millisecond)
 		}
 	})
 }

@@ -34,6 +34,7 @@ func (o Outcome) String() string { return outcomeNames[o] }
 type Record struct {
 	Ask
 	At      time.Duration // when it was due
+	Sent    time.Duration // when the client came to it: the machine may be busy
 	Done    time.Duration // when its outcome was known
 	Outcome Outcome
 	Status  int           // HTTP, 0 without an answer

@@ -52,7 +52,7 @@ func load(t *testing.T, w *World, traffic Traffic, d time.Duration) (good float6
 	const skip = 500 * time.Millisecond
 	n := 0
 	for i := range records {
-		if one := &records[i]; one.Outcome == Answered && one.At >= skip && one.Done-one.At <= Target {
+		if one := &records[i]; one.Outcome == Answered && one.At >= skip && one.Done-one.Sent <= Target {
 			n++
 		}
 	}

@@ -91,6 +91,8 @@ type Scene struct {
 	// Lost is the share of all requests that are owed an answer which may be
 	// rejected or fail. The others may not.
 	Lost float64
+	// Failing is the share that may fail, 0: as many as may be lost; negative: none.
+	Failing float64
 	// Broken is set where connections to the router may break.
 	Broken bool
 	// Within is how soon goodput is to be back, 0: 5 s.
@@ -144,7 +146,11 @@ func (s Scene) play(t *testing.T, injure func(w *World, r *Run)) []Record {
 	}
 	owed := count(records, (*Record).ordinary)
 	t.Logf("%v; owed an answer: %v", count(records, nil), owed)
-	t.Logf("goodput by 100 ms: %s", sketch(records, Target))
+	late := time.Duration(0)
+	for i := range records {
+		late = max(late, records[i].Sent-records[i].At)
+	}
+	t.Logf("goodput by 100 ms: %s; the clients themselves were late by %v at the most", sketch(records, Target), late.Round(time.Millisecond))
 	took, back := recovered(records, end, Target)
 	if !back || took > s.Within {
 		t.Errorf("goodput is not back %v after the end (at %v) of what was done", s.Within, end.Round(time.Millisecond))
@@ -184,6 +190,9 @@ func (s Scene) verdict(t *testing.T, records []Record, owed Counts) {
 	lost := owed[Rejected] + owed[Failed]
 	if may := int(s.Lost * float64(owed.Total())); lost > may {
 		t.Errorf("%d requests of %d were rejected or failed, %d may: %s", lost, owed.Total(), may, examples(records, (*Record).ordinary, Rejected, Failed))
+	}
+	if may := int(max(s.Failing, 0) * float64(owed.Total())); s.Failing != 0 && owed[Failed] > may {
+		t.Errorf("%d requests of %d failed, %d may: %s", owed[Failed], owed.Total(), may, examples(records, (*Record).ordinary, Failed))
 	}
 }
 

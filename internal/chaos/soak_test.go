@@ -85,7 +85,7 @@ func newSample(records []Record) (s sample) {
 	var took []time.Duration
 	for i := range records {
 		if r := &records[i]; r.Outcome == Answered && r.ordinary() {
-			took = append(took, r.Done-r.At)
+			took = append(took, r.Done-r.Sent)
 		}
 	}
 	if slices.Sort(took); len(took) > 0 {

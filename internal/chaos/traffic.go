@@ -78,7 +78,7 @@ func (r *Run) send(ctx context.Context, t Traffic) {
 		i := r.mu.taken + len(r.mu.records)
 		r.mu.records = append(r.mu.records, Record{Ask: a, At: due})
 		r.mu.Unlock()
-		rec := Record{Ask: a, At: due}
+		rec := Record{Ask: a, At: due, Sent: r.Now()}
 		r.ended.Go(func() {
 			r.client.Do(&rec)
 			rec.Done = r.Now()
