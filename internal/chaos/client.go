@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -35,8 +36,12 @@ type Client struct {
 // line is a connection.
 type line struct {
 	net.Conn
-	r *bufio.Reader
+	r    *bufio.Reader
+	last time.Time // used
 }
+
+// keepIdle is how long connections are kept that a burst has left.
+const keepIdle = 2 * time.Second
 
 // NewClient makes a client of the server at an address.
 func NewClient(address string) *Client { return &Client{address: address} }
@@ -74,7 +79,7 @@ func (c *Client) line() (*line, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &line{nc, bufio.NewReader(nc)}, nil
+	return &line{Conn: nc, r: bufio.NewReader(nc)}, nil
 }
 
 // quiet reports whether the connection is open and nothing has come on it.
@@ -100,7 +105,15 @@ func (c *Client) keep(l *line) {
 		_ = l.Close()
 		return
 	}
-	c.mu.idle = append(c.mu.idle, l)
+	now := time.Now()
+	l.last = now
+	// The last one is used first, so the first ones have been idle for longest.
+	old := 0
+	for old < len(c.mu.idle) && now.Sub(c.mu.idle[old].last) > keepIdle {
+		_ = c.mu.idle[old].Close() // nothing is on it
+		old++
+	}
+	c.mu.idle = append(slices.Delete(c.mu.idle, 0, old), l)
 }
 
 // Do sends a request, waits for what becomes of it, and notes that in the
