@@ -13,7 +13,7 @@ import (
 // those that are, and takes the others when they come.
 func TestStartsWithWorkersDown(t *testing.T) {
 	long(t)
-	Scene{Broken: true, Again: true, Lost: 0.5}.play(t, func(w *World, r *Run) {
+	Scene{Traffic: Traffic{Rate: 100}, Broken: true, Again: true, Lost: 0.5}.play(t, func(w *World, r *Run) {
 		must(t, w.Router.Stop(10*time.Second))
 		missing := w.Workers[1:3]
 		for _, one := range missing {
@@ -25,10 +25,9 @@ func TestStartsWithWorkersDown(t *testing.T) {
 		}
 		from := r.Now()
 		Wait(span(1500 * time.Millisecond))
-		for _, one := range r.Records() {
-			if one.At > from && one.ordinary() && one.Outcome != Answered && one.Outcome != Pending {
-				t.Fatalf("with two of four workers: %s", examples([]Record{one}, nil, one.Outcome))
-			}
+		c := count(r.Records(), func(one *Record) bool { return one.At > from && one.ordinary() && one.Outcome != Pending })
+		if c[Answered] < c.Total()*9/10 || c[Answered] == 0 {
+			t.Errorf("with two of four workers: %v", c)
 		}
 		for _, one := range missing {
 			must(t, one.Start())

@@ -29,6 +29,7 @@ type Proxy struct {
 	seed   uint64
 	plan   atomic.Pointer[Plan]
 	done   chan struct{}
+	once   sync.Once // of Close
 	ended  sync.WaitGroup
 
 	mu struct {
@@ -70,15 +71,17 @@ func (p *Proxy) Sever() {
 	}
 }
 
-// Close stops it.
-func (p *Proxy) Close() error {
-	err := p.ln.Close()
-	p.mu.Lock()
-	p.mu.closed = true
-	p.mu.Unlock()
-	close(p.done)
-	p.Sever()
-	p.ended.Wait()
+// Close stops it. To do so again is no error.
+func (p *Proxy) Close() (err error) {
+	p.once.Do(func() {
+		err = p.ln.Close()
+		p.mu.Lock()
+		p.mu.closed = true
+		p.mu.Unlock()
+		close(p.done)
+		p.Sever()
+		p.ended.Wait()
+	})
 	return err
 }
 
