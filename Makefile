@@ -2,7 +2,7 @@
 
 TOOL = go tool -modfile=$(CURDIR)/tools/go.mod
 
-.PHONY: build test race check fuzz conformance bench demo
+.PHONY: build test race check fuzz conformance bench demo chaos soak
 
 build:            ## the binaries, in bin/
 	go build -o bin/ ./cmd/...
@@ -35,3 +35,12 @@ bench:            ## benchmarks with allocations; the router beside nginx
 demo: build       ## the built-in model, one request, its answer
 	bin/router -listen 127.0.0.1:8000 -admin off & pid=$$!; sleep 1; \
 	curl -sS 127.0.0.1:8000/v2/models/fashion/infer -d @examples/infer.json; echo; kill $$pid; wait $$pid
+
+SEED = 1
+CHAOS_FLAGS =
+chaos:            ## real processes, killed, hung, cut off and worse (docs/chaos.md); SEED=n; CHAOS_FLAGS=-short: a minute
+	MOTLEY_CHAOS=1 MOTLEY_CHAOS_SEED=$(SEED) go test -count=1 -timeout 15m -v $(CHAOS_FLAGS) ./internal/chaos
+
+DURATION = 30m
+soak:             ## steady traffic, workers that come and go: nothing may grow; DURATION=d
+	MOTLEY_CHAOS=1 MOTLEY_CHAOS_SEED=$(SEED) MOTLEY_SOAK=$(DURATION) go test -count=1 -timeout 0 -v -run 'TestSoak$$' ./internal/chaos

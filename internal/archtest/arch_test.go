@@ -66,6 +66,7 @@ var allowed = map[string][]string{
 		"internal/access", "internal/accesslog", "internal/admin", "internal/backend", "internal/cascade", "internal/config", "internal/dispatch", "internal/earlyexit", "internal/exitstream", "internal/gate", "internal/engine", "internal/engine/ort", "internal/gpu", "internal/gpu/health",
 		"internal/live", "internal/mono", "internal/oip", "internal/planner", "internal/pool", "internal/profiler", "internal/reactor", "internal/roofline", "internal/router", "internal/sim", "internal/spot", "internal/statefile", "internal/tracing", "internal/workload",
 	},
+	"internal/chaos":     {},
 	"internal/fleet":     {"internal/engine", "internal/oip", "internal/sim"},
 	"internal/admin":     {},
 	"internal/spot":      {},

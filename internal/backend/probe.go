@@ -68,6 +68,7 @@ func (r *Remote) Probe(ctx context.Context, model string) (Status, error) {
 	r.mu.Lock()
 	r.mu.server, r.mu.models[model] = server, facts
 	r.mu.Unlock()
+	r.learnFit(model, facts.metadata)
 	return Status{
 		Ready:    ready || facts.metadata != nil,
 		Metadata: facts.metadata,

@@ -76,6 +76,7 @@ type Remote struct {
 		sync.Mutex
 		server *serverFacts
 		models map[string]*modelFacts
+		fits   map[string]*fit
 		lanes  []*lane
 	}
 }
@@ -136,7 +137,7 @@ func NewRemote(cfg RemoteConfig) (*Remote, error) {
 		r.cfg.TLS = func() *tls.Config { return &tls.Config{MinVersion: tls.VersionTLS12} }
 	}
 	r.pool.dial, r.pool.maxIdle, r.pool.slots = r.dial, cfg.IdleTimeout, make(chan struct{}, cfg.Connections)
-	r.mu.models = map[string]*modelFacts{}
+	r.mu.models, r.mu.fits = map[string]*modelFacts{}, map[string]*fit{}
 	r.cfg.ModelNames, r.literals = maps.Clone(cfg.ModelNames), map[string][]byte{}
 	for name := range cfg.ModelNames {
 		if r.literals[name], err = json.Marshal(name); err != nil {
@@ -259,6 +260,9 @@ func (r *Remote) conclude(x *remoteScratch, model string, rep reply) error {
 		return statusError(rep.status, rep.body)
 	}
 	if e := x.resp.Parse(rep.body, rep.headLength, nil); e != nil {
+		return protocolError(e)
+	}
+	if e := r.fits(model, &x.resp, x.reqs); e != nil {
 		return protocolError(e)
 	}
 	if x.asIs {

@@ -256,13 +256,25 @@ func (m *model) shared(o *model) float64 {
 	return float64(both) / float64(all)
 }
 
-// Drain estimates how long the model's queue takes to empty: what Retry-After
-// tells a client.
+// Drain estimates how long the model's queue takes to empty, if all that waits
+// is served.
 func (c *Core) Drain(m pool.ModelID) time.Duration {
 	mod := &c.models[m]
 	var rate, filled float64
 	n := min(mod.MaxBatch, max(mod.queue.items, 1))
 	return c.drained(mod, float64(max(mod.queue.items, 1)), n, &rate, &filled).Sub(c.now)
+}
+
+// ComeBack estimates when a request that is sent again finds room, which is what
+// Retry-After tells a client: when the queue has emptied, and no later than when the
+// time of what waits last is up.
+func (c *Core) ComeBack(m pool.ModelID) time.Duration {
+	d := c.Drain(m)
+	q := &c.models[m].queue
+	if n := q.len(); n > 0 && !c.traits.Late {
+		d = min(d, max(q.at(n-1).due.Sub(c.now), time.Millisecond))
+	}
+	return d
 }
 
 // Idle is the latency that the fastest up worker would keep to, at the model's

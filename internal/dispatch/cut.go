@@ -72,7 +72,11 @@ func (c *Core) hopeless(m *model, r *request) bool {
 	if m.cut >= demandBins || !m.demand.overload() || m.coming > 0 || c.tenants.short(int(r.tenant)) {
 		return false
 	}
-	if n := m.queue.len(); n > 0 && m.queue.at(n-1).priority > r.entry.priority {
+	n := m.queue.len()
+	if n == 0 {
+		return false // the overload is over, or just now is
+	}
+	if m.queue.at(n-1).priority > r.entry.priority {
 		return false // less important ones make room
 	}
 	b := binOf(r.size)

@@ -2,11 +2,9 @@ package fleet
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -21,20 +19,30 @@ type Fault struct {
 	Every    time.Duration // drip: between bytes
 	Period   time.Duration // down: from one fall to the next; 0: down from From to To
 	After    int           // close: requests of a connection
+	At       float64       // cut, stall: after this share of the answer's bytes, 0 to 1; negative: by lot
+	Value    int64         // poison: the element that is not borne
+	Does     string        // poison: one of Poisons
+	For      time.Duration // poison that kills: how long the server is away
 }
 
 // Kinds are the kinds of faults.
-var Kinds = []string{"delay", "hang", "500", "503", "reset", "garbage", "rows", "drip", "close", "down"}
+var Kinds = []string{
+	"delay", "hang", "400", "500", "503", "reset", "garbage", "error200", "rows", "shape", "type", "drip", "cut", "stall", "close", "poison", "down",
+}
+
+// Poisons are what an element that a server does not bear makes it do: answer
+// with 500, with a reset, not at all, or die.
+var Poisons = []string{"500", "reset", "hang", "die"}
 
 // forever is later than any run ends.
 const forever = time.Duration(1<<63 - 1)
 
 // ParseFault reads "WORKER,kind=KIND[,share=S][,from=D][,to=D]" and what the
 // kind has besides: factor of delay, every of drip, period of down, after of
-// close.
+// close, at of cut and stall, value, does and for of poison.
 func ParseFault(text string) (Fault, error) {
 	fields := strings.Split(text, ",")
-	f := Fault{Worker: strings.TrimSpace(fields[0]), Share: 1, To: forever, Factor: 3, Every: 10 * time.Millisecond, After: 1}
+	f := Fault{Worker: strings.TrimSpace(fields[0]), Share: 1, To: forever, Factor: 3, Every: 10 * time.Millisecond, After: 1, At: -1, Does: "500", For: 500 * time.Millisecond}
 	seen := map[string]bool{}
 	for _, field := range fields[1:] {
 		key, value, _ := strings.Cut(strings.TrimSpace(field), "=")
@@ -54,10 +62,16 @@ func ParseFault(text string) (Fault, error) {
 	case f.To <= f.From:
 		return f, fmt.Errorf("%q: to must be after from", text)
 	}
-	for key, kind := range map[string]string{"factor": "delay", "every": "drip", "period": "down", "after": "close"} {
-		if seen[key] && f.Kind != kind {
-			return f, fmt.Errorf("%q: %s is for kind %s", text, key, kind)
+	for _, own := range []struct{ key, kinds string }{
+		{"factor", "delay"}, {"every", "drip"}, {"period", "down"}, {"after", "close"}, {"at", "cut, stall"},
+		{"value", "poison"}, {"does", "poison"}, {"for", "poison"},
+	} {
+		if seen[own.key] && !slices.Contains(strings.Split(own.kinds, ", "), f.Kind) {
+			return f, fmt.Errorf("%q: %s is for kind %s", text, own.key, own.kinds)
 		}
+	}
+	if f.Kind == "poison" && (!seen["value"] || seen["share"]) {
+		return f, fmt.Errorf("%q: poison wants a value, and no share", text)
 	}
 	return f, nil
 }
@@ -77,6 +91,18 @@ func (f *Fault) set(key, value string) error {
 		if f.After, err = strconv.Atoi(value); err != nil || f.After < 1 {
 			return fmt.Errorf("after: %q: must be a whole number from 1", value)
 		}
+	case "at":
+		f.At, err = number(value, 0, 1)
+	case "value":
+		if f.Value, err = strconv.ParseInt(value, 10, 64); err != nil {
+			return fmt.Errorf("value: %q: must be a whole number", value)
+		}
+	case "does":
+		if f.Does = value; !slices.Contains(Poisons, value) {
+			return fmt.Errorf("does %q: there are %s", value, strings.Join(Poisons, ", "))
+		}
+	case "for":
+		f.For, err = duration(value, time.Millisecond)
 	case "from":
 		f.From, err = duration(value, 0)
 	case "to":
@@ -86,7 +112,7 @@ func (f *Fault) set(key, value string) error {
 	case "period":
 		f.Period, err = duration(value, time.Millisecond)
 	default:
-		return fmt.Errorf("there is no %q; there are kind, share, from, to, factor, every, period, after", key)
+		return fmt.Errorf("there is no %q; there are kind, share, from, to, factor, every, period, after, at, value, does, for", key)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", key, err)
@@ -109,89 +135,4 @@ func duration(text string, least time.Duration) (time.Duration, error) {
 		return 0, fmt.Errorf("%q: must be a duration from %v to %v", text, least, most)
 	}
 	return d, nil
-}
-
-// down tells whether the server is down at an instant, counted from its start,
-// and when that changes next.
-func (f *Fault) down(at time.Duration) (down bool, until time.Duration) {
-	switch {
-	case at < f.From:
-		return false, f.From
-	case at >= f.To:
-		return false, forever
-	case f.Period == 0:
-		return true, f.To
-	}
-	begin := at - (at-f.From)%f.Period
-	if up := begin + time.Duration(f.Share*float64(f.Period)); at < up {
-		return true, min(up, f.To)
-	}
-	return false, min(begin+f.Period, f.To)
-}
-
-// faults draws which of a server's faults a request gets.
-type faults struct {
-	list []Fault // but for those of kind down
-
-	mu struct {
-		sync.Mutex
-		rng   *rand.Rand
-		count map[string]int // by kind
-	}
-}
-
-func newFaults(list []Fault, seed uint64) *faults {
-	f := &faults{list: list}
-	f.mu.rng = rand.New(rand.NewPCG(seed, 0x6661756c74))
-	f.mu.count = map[string]int{}
-	return f
-}
-
-// draw draws for a request that came at an instant since the start, as the
-// nth of its connection, counted from 1. factor is how much longer it takes;
-// fault is what else happens to it, nil for nothing: the first of the list.
-func (f *faults) draw(at time.Duration, nth int) (factor float64, fault *Fault) {
-	factor = 1
-	if len(f.list) == 0 {
-		return factor, nil
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i := range f.list {
-		one := &f.list[i]
-		hit := f.mu.rng.Float64() < one.Share // drawn in any case, so that faults do not move each other's draws
-		switch {
-		case !hit || at < one.From || at >= one.To || one.Kind == "close" && nth < one.After:
-			continue
-		case one.Kind == "delay":
-			factor *= one.Factor
-		case fault == nil:
-			fault = one
-		default:
-			continue
-		}
-		f.mu.count[one.Kind]++
-	}
-	return factor, fault
-}
-
-// note counts a fault that was not drawn.
-func (f *faults) note(kind string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.mu.count[kind]++
-}
-
-// counts are how often each kind of fault happened, in Kinds' order, as
-// "kind=N".
-func (f *faults) counts() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var all []string
-	for _, kind := range Kinds {
-		if n := f.mu.count[kind]; n > 0 {
-			all = append(all, fmt.Sprintf("%s=%d", kind, n))
-		}
-	}
-	return all
 }

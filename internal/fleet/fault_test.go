@@ -52,6 +52,7 @@ func TestFaults(t *testing.T) {
 		{"t,kind=500", func(r reply, err error, _ time.Duration) bool {
 			return err == nil && r.status == 500 && strings.Contains(string(r.body), "fault")
 		}},
+		{"all,kind=400", func(r reply, err error, _ time.Duration) bool { return err == nil && r.status == 400 }},
 		{"all,kind=503", func(r reply, err error, _ time.Duration) bool { return err == nil && r.status == 503 }},
 		{"w0,kind=reset", func(_ reply, err error, _ time.Duration) bool { return errors.Is(err, syscall.ECONNRESET) }},
 		{"w0,kind=garbage", func(r reply, err error, _ time.Duration) bool {
@@ -60,6 +61,22 @@ func TestFaults(t *testing.T) {
 		{"w0,kind=rows", func(r reply, err error, _ time.Duration) bool {
 			return err == nil && r.status == 200 && resp.Parse(r.body, r.head, nil) == nil && resp.Outputs[0].Shape[0] == 2
 		}},
+		{"w0,kind=error200", func(r reply, err error, _ time.Duration) bool {
+			return err == nil && r.status == 200 && strings.HasPrefix(string(r.body), `{"error":`)
+		}},
+		{"w0,kind=shape", func(r reply, err error, _ time.Duration) bool {
+			return err == nil && r.status == 200 && resp.Parse(r.body, r.head, nil) == nil && slices.Equal(resp.Outputs[0].Shape, []int64{1, 2, 1, 1})
+		}},
+		{"w0,kind=type", func(r reply, err error, _ time.Duration) bool {
+			return err == nil && r.status == 200 && resp.Parse(r.body, r.head, nil) == nil && resp.Outputs[0].Datatype == oip.Uint8
+		}},
+		{"w0,kind=cut,at=0", func(_ reply, err error, _ time.Duration) bool {
+			return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)
+		}},
+		{"w0,kind=cut,at=0.99", func(_ reply, err error, _ time.Duration) bool {
+			return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.ErrUnexpectedEOF)
+		}},
+		{"w0,kind=stall,at=0.5", func(_ reply, err error, took time.Duration) bool { return timeout(err) && took >= 300*ms }},
 		{"w0,kind=drip,every=100us", func(r reply, err error, took time.Duration) bool {
 			return err == nil && r.status == 200 && resp.Parse(r.body, r.head, nil) == nil && took > 25*ms
 		}},
@@ -217,13 +234,14 @@ func TestShare(t *testing.T) {
 
 func TestParseFault(t *testing.T) {
 	f, err := ParseFault("g4dn.xlarge-1, kind=drip, share=0.5, from=1s, to=2s, every=1ms")
-	want := Fault{Worker: "g4dn.xlarge-1", Kind: "drip", Share: 0.5, From: time.Second, To: 2 * time.Second, Factor: 3, Every: ms, After: 1}
+	want := Fault{Worker: "g4dn.xlarge-1", Kind: "drip", Share: 0.5, From: time.Second, To: 2 * time.Second, Factor: 3, Every: ms, After: 1, At: -1, Does: "500", For: 500 * ms}
 	if err != nil || f != want {
 		t.Errorf("%+v, %v", f, err)
 	}
 	for _, bad := range []string{
 		"", "w", ",kind=500", "w,kind=501", "w,kind=500,kind=503", "w,kind=500,share=2", "w,kind=500,share=NaN", "w,kind=500,from=2s,to=1s", "w,kind=500,factor=2",
 		"w,kind=delay,factor=-1", "w,kind=close,after=0", "w,kind=drip,every=0s", "w,kind=down,period=1", "w,kind=500,from=-1s", "w,kind=500,x=1",
+		"w,kind=500,at=0.5", "w,kind=cut,at=1.5", "w,kind=poison", "w,kind=poison,value=x", "w,kind=poison,value=1,share=0.5", "w,kind=poison,value=1,does=nothing", "w,kind=hang,for=1s",
 	} {
 		if f, err := ParseFault(bad); err == nil {
 			t.Errorf("%q is taken: %+v", bad, f)
@@ -233,7 +251,7 @@ func TestParseFault(t *testing.T) {
 
 // FuzzParseFault: whatever it takes makes sense.
 func FuzzParseFault(f *testing.F) {
-	for _, s := range []string{"w,kind=500", "all,kind=down,period=1s,share=0.5", "t,kind=delay,factor=1e3,from=1ms,to=1h"} {
+	for _, s := range []string{"w,kind=500", "all,kind=down,period=1s,share=0.5", "t,kind=delay,factor=1e3,from=1ms,to=1h", "w,kind=cut,at=0.5", "w,kind=poison,value=-7,does=die,for=1s"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -241,7 +259,7 @@ func FuzzParseFault(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if p.Worker == "" || !slices.Contains(Kinds, p.Kind) || !(p.Share >= 0 && p.Share <= 1) || p.To <= p.From || p.From < 0 || !(p.Factor >= 0) || p.Every <= 0 || p.After < 1 {
+		if p.Worker == "" || !slices.Contains(Kinds, p.Kind) || !(p.Share >= 0 && p.Share <= 1) || p.To <= p.From || p.From < 0 || !(p.Factor >= 0) || p.Every <= 0 || p.After < 1 || p.At > 1 || p.For <= 0 || !slices.Contains(Poisons, p.Does) {
 			t.Fatalf("%q: %+v", text, p)
 		}
 		for _, at := range []time.Duration{0, p.From, time.Second, time.Hour} {

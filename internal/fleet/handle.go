@@ -30,6 +30,8 @@ func (s *server) handle(ctx *fasthttp.RequestCtx) {
 		s.describe(ctx, get, nil)
 	case "/v2/models/stats":
 		s.describe(ctx, get, oip.StatsResponse{ModelStats: s.stats()})
+	case "/emulated/faults":
+		s.setFaults(ctx)
 	case "/v2/repository/index":
 		s.describe(ctx, ctx.IsPost(), s.index())
 	case "/metrics":
@@ -169,18 +171,23 @@ func (s *server) answer(ctx *fasthttp.RequestCtx, x *exchange, m int, came time.
 	if err := x.req.Check(model.meta, true, s.queue.most[m]); err != nil {
 		return err
 	}
+	if poison := s.faults.poison(came.Sub(s.fleet.began), func(v int64) bool { return x.has(v, &x.req, model) }); poison != nil {
+		s.instead(ctx, poison)
+		s.queue.fail(m)
+		return nil
+	}
 	j := &x.job
 	j.model, j.rows, j.came, j.factor = m, x.req.Size(true), came, factor
 	if err := s.queue.submit(j); err != nil {
 		return &oip.Error{Status: http.StatusServiceUnavailable, Message: err.Error()}
 	}
 	// The answer is made while the emulated execution goes on.
-	more := 0
-	if fault != nil && fault.Kind == "rows" {
-		more = 1
+	var spoil func([]oip.Tensor)
+	if fault != nil && (fault.Kind == "rows" || fault.Kind == "shape" || fault.Kind == "type") {
+		spoil = fault.spoil
 	}
 	msg := oip.Message{Body: ctx.Response.SwapBody(nil)[:0], HeadLength: -1}
-	err := x.answerer.answer(&msg, model, &x.req, more)
+	err := x.answerer.answer(&msg, model, &x.req, spoil)
 	select {
 	case <-j.done:
 	case <-s.fleet.killed:

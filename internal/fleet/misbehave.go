@@ -3,15 +3,24 @@ package fleet
 import (
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"motley/internal/oip"
 )
 
 // instead does what a fault does in place of an execution. It reports false for
 // faults that need one.
 func (s *server) instead(ctx *fasthttp.RequestCtx, f *Fault) bool {
-	switch f.Kind {
+	kind := f.Kind
+	if kind == "poison" {
+		kind = f.Does
+	}
+	switch kind {
+	case "400":
+		fail(ctx, http.StatusBadRequest, "a fault was asked for: the request is said to be at fault")
 	case "500":
 		fail(ctx, http.StatusInternalServerError, "a fault was asked for: internal error")
 	case "503":
@@ -19,6 +28,13 @@ func (s *server) instead(ctx *fasthttp.RequestCtx, f *Fault) bool {
 	case "garbage":
 		ctx.Response.Header.SetContentType("application/json")
 		ctx.Response.SetBodyString(`{"model_name":"` + "\x00\xff" + `garbage","outputs":[{]`)
+	case "error200":
+		ctx.Response.Header.SetContentType("application/json")
+		ctx.Response.SetBodyString(`{"error":"a fault was asked for: an error within a 200"}`)
+	case "die":
+		s.die(f.For)
+		ctx.HijackSetNoResponse(true)
+		ctx.Hijack(hang)
 	case "reset":
 		ctx.HijackSetNoResponse(true)
 		ctx.Hijack(func(c net.Conn) { tracked(c).cut() })
@@ -37,10 +53,45 @@ func (s *server) besides(ctx *fasthttp.RequestCtx, f *Fault) {
 	case "close": // without having said so
 		ctx.Hijack(func(net.Conn) {})
 	case "drip":
-		ctx.Response.Header.SetContentLength(len(ctx.Response.Body()))
-		answer := append(ctx.Response.Header.Header(), ctx.Response.Body()...)
-		ctx.HijackSetNoResponse(true)
-		ctx.Hijack(func(c net.Conn) { s.drip(c, answer, f.Every) })
+		s.write(ctx, func(c net.Conn, answer []byte) { s.drip(c, answer, f.Every) })
+	case "cut":
+		s.write(ctx, func(c net.Conn, answer []byte) {
+			_, _ = c.Write(answer[:s.faults.spot(f, len(answer))]) // whoever has left need not be cut off
+			tracked(c).cut()
+		})
+	case "stall":
+		s.write(ctx, func(c net.Conn, answer []byte) {
+			if _, err := c.Write(answer[:s.faults.spot(f, len(answer))]); err == nil {
+				hang(c)
+			}
+		})
+	}
+}
+
+// write has the answer that is ready written by hand, to the connection's end.
+func (s *server) write(ctx *fasthttp.RequestCtx, by func(c net.Conn, answer []byte)) {
+	ctx.Response.Header.SetContentLength(len(ctx.Response.Body()))
+	answer := append(ctx.Response.Header.Header(), ctx.Response.Body()...)
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(c net.Conn) { by(c, answer) })
+}
+
+// spoil makes an answer wrong that is ready to be encoded.
+func (f *Fault) spoil(out []oip.Tensor) {
+	for i := range out {
+		t := &out[i]
+		switch f.Kind {
+		case "rows": // one too many
+			resize(t, int(t.Shape[0])+1)
+		case "shape": // a dimension that no model has
+			t.Shape = append(slices.Clone(t.Shape), 1, 1)
+		case "type": // the same bytes, or as many as the other type has
+			other := oip.Uint8
+			if t.Datatype == other {
+				other = oip.Int8
+			}
+			t.Datatype, t.Data = other, grown(nil, elements(t.Shape))
+		}
 	}
 }
 

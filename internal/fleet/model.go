@@ -75,10 +75,10 @@ type answerer struct {
 	in, out []oip.Tensor
 }
 
-// answer writes the model's answer to a request to dst. more is how many rows
-// it has beyond the request's, which is wrong of it.
-func (a *answerer) answer(dst *oip.Message, m *served, req *oip.Request, more int) error {
-	if m.Engine == nil && !m.Zeros && more == 0 && spliced(dst, m, req) {
+// answer writes the model's answer to a request to dst. spoil, if not nil, makes
+// it wrong.
+func (a *answerer) answer(dst *oip.Message, m *served, req *oip.Request, spoil func([]oip.Tensor)) error {
+	if m.Engine == nil && !m.Zeros && spoil == nil && spliced(dst, m, req) {
 		return nil
 	}
 	reqs := []*oip.Request{req}
@@ -99,10 +99,8 @@ func (a *answerer) answer(dst *oip.Message, m *served, req *oip.Request, more in
 	if err != nil {
 		return single(err)
 	}
-	if more != 0 {
-		for i := range out {
-			resize(&out[i], int(out[i].Shape[0])+more)
-		}
+	if spoil != nil {
+		spoil(out)
 	}
 	return single(oip.Encode([]*oip.Message{dst}, out, reqs, nil, oip.ResponseInfo{Model: m.Name, Version: version}))
 }

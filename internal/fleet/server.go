@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -25,6 +26,8 @@ type server struct {
 	http       fasthttp.Server
 	conns      conns
 	ran        chan struct{} // closed when run has ended
+	wake       chan struct{} // capacity 1: dead was set
+	dead       atomic.Int64  // killed by a request until then, in ns since the start
 	ln         net.Listener  // run's; nil while down
 	serving    bool          // run's
 	exchanges  sync.Pool     // of *exchange
@@ -36,7 +39,7 @@ const maxBody = 256 << 20
 func newServer(f *Fleet, cfg *Config, models []served, w Worker, index uint64, ln net.Listener) *server {
 	s := &server{
 		fleet: f, name: w.Name, kind: w.Type, addr: ln.Addr().String(), models: models,
-		binary: cfg.Binary, batching: cfg.Batching, slots: max(cfg.Concurrency, 1), ran: make(chan struct{}),
+		binary: cfg.Binary, batching: cfg.Batching, slots: max(cfg.Concurrency, 1), ran: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	s.ln = s.conns.listener(ln)
 	seed := cfg.Seed<<20 + index // servers of a type are not to vary in step
@@ -96,6 +99,9 @@ func (s *server) run() {
 // is not going to change.
 func (s *server) down(at time.Duration) (down bool, until time.Duration) {
 	until = forever
+	if dead := time.Duration(s.dead.Load()); at < dead {
+		down, until = true, dead
+	}
 	for i := range s.downs {
 		d, u := s.downs[i].down(at)
 		down, until = down || d, min(until, u)
@@ -144,16 +150,24 @@ func (s *server) shutdown(ctx context.Context) error {
 	return nil
 }
 
-// pause waits, without an end where d is. It reports false when the fleet stops.
-func (s *server) pause(d time.Duration) bool {
-	if d > forever/2 {
-		<-s.fleet.stopped
-		return false
+// die has the server away for so long, as if its process had been killed.
+func (s *server) die(d time.Duration) {
+	s.dead.Store(int64(time.Since(s.fleet.began) + d))
+	select {
+	case s.wake <- struct{}{}:
+	default: // run is about to look
 	}
+}
+
+// pause waits, without an end where d is, or until the server is to die. It
+// reports false when the fleet stops.
+func (s *server) pause(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return true
+	case <-s.wake:
 		return true
 	case <-s.fleet.stopped:
 		return false

@@ -318,15 +318,15 @@ func (l *Loop) refuseLocked(a *dispatch.Action, wakes *wakeList) {
 	var err error
 	switch a.Reason {
 	case dispatch.QueueFull:
-		err = &Refusal{Reason: QueueFull, RetryAfter: l.mu.core.Drain(a.Model)}
+		err = &Refusal{Reason: QueueFull, RetryAfter: l.mu.core.ComeBack(a.Model)}
 	case dispatch.Share:
-		err = &Refusal{Reason: Share, RetryAfter: l.mu.core.Drain(a.Model)}
+		err = &Refusal{Reason: Share, RetryAfter: l.mu.core.ComeBack(a.Model)}
 	case dispatch.Deadline:
 		r := &Refusal{Reason: Deadline, Cause: t.cause}
 		// Where even an idle pool would be too late, waiting is no use.
 		deadline := l.deadlineLocked(t.arrived, t.req)
 		if t.arrived.Add(l.mu.core.Idle(a.Model, t.req.Size)) <= deadline {
-			r.RetryAfter = l.mu.core.Drain(a.Model)
+			r.RetryAfter = l.mu.core.ComeBack(a.Model)
 		}
 		err = r
 	case dispatch.NoWorker:

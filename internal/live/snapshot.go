@@ -84,5 +84,5 @@ func (l *Loop) ModelReady(m pool.ModelID) bool {
 func (l *Loop) RetryAfter(m pool.ModelID) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.mu.core.Drain(m)
+	return l.mu.core.ComeBack(m)
 }

@@ -43,7 +43,7 @@ type PhaseInfo struct {
 	SpanNS   int64  `json:"span_ns"`
 	Arrivals string `json:"arrivals"`
 	Seed     uint64 `json:"seed"`
-	Start    string `json:"start"` // RFC 3339
+	Start    string `json:"start"` // RFC 3339, with fractions of a second
 }
 
 // Stream writes results in their raw form.
@@ -63,7 +63,7 @@ func NewStream(w io.Writer) (*Stream, error) {
 func (s *Stream) Phase(p *Plan, ph Phase, qos time.Duration) error {
 	info := PhaseInfo{
 		Target: p.Targets[ph.Target].URL, Rate: ph.Rate, Round: ph.Round, QoSNS: int64(qos), WarmNS: int64(p.Warmup),
-		Arrivals: p.Arrivals.String(), Seed: p.Seed, Start: time.Now().UTC().Format(time.RFC3339),
+		Arrivals: p.Arrivals.String(), Seed: p.Seed, Start: time.Now().UTC().Format(time.RFC3339Nano),
 	}
 	for _, b := range p.Models {
 		info.Models = append(info.Models, b.Model)
