@@ -10,9 +10,6 @@ import (
 	"testing"
 )
 
-// none are no limits.
-var none Limits
-
 func TestRequest(t *testing.T) {
 	const post = "POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\n"
 	limits := Limits{Head: 200, Fields: 4, Body: 1000}
