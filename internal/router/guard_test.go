@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -126,4 +127,51 @@ func FuzzGuard(f *testing.F) {
 			t.Fatalf("%q: %v", text, end)
 		}
 	})
+}
+
+// TestGuardPace: a client is cut off when its next byte is late, whatever the library would wait for.
+func TestGuardPace(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		begin string
+		rate  int // bytes that come each second
+		after time.Duration
+		text  string
+	}{
+		{"head", "GET / HTTP/1.1\r\nX: ", 7, 10 * time.Second, "request head did not arrive within 10s"},
+		{"body that stops", inferLine + "Content-Length: 100000\r\n\r\n", 0, 10 * time.Second, "request body came slower than 500 bytes per second"},
+		// After t seconds there are 100 t bytes, for which it has 10 s + t/5.
+		{"body that is slow", inferLine + "Content-Length: 100000\r\n\r\n", 100, 12400 * time.Millisecond, "request body came slower than 500 bytes per second"},
+		{"body that is not", inferLine + "Content-Length: 100000\r\n\r\n", 600, 60 * time.Second, "request did not arrive within 1m0s"},
+		{"chunks", inferLine + "Transfer-Encoding: chunked\r\n\r\n8000\r\n", 0, 10*time.Second + 6*time.Second/500, "request body came slower than 500 bytes per second"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := net.Pipe()
+				defer client.Close()
+				s := &Server{started: time.Now(), heads: http1.Limits{Head: 1000, Fields: 20, Body: 1 << 20}, cfg: Config{ReadTimeout: time.Minute, IdleTimeout: time.Minute}}
+				s.pace = pace{header: 10 * time.Second, read: time.Minute, rate: 500}
+				s.budget.most = 1 << 20
+				conn := newClientConn(server, s)
+				_ = conn.SetReadDeadline(time.Now().Add(time.Hour))
+				began, sent := time.Now(), make(chan struct{})
+				go func() {
+					defer close(sent)
+					_, err := io.WriteString(client, c.begin)
+					for ; err == nil && c.rate > 0; _, err = client.Write(bytes.Repeat([]byte("x"), c.rate)) {
+						time.Sleep(time.Second) // on synctest's clock
+					}
+				}()
+				var err error
+				for p := make([]byte, 100); err == nil; _, err = conn.Read(p) {
+				}
+				took := time.Since(began)
+				if err.Error() != c.text || took > c.after+c.after/64 || took < c.after-time.Second {
+					t.Errorf("%v after %v; want %s after %v", err, took, c.text, c.after)
+				}
+				_ = conn.Close()
+				<-sent
+			})
+		})
+	}
 }
