@@ -41,7 +41,8 @@ type Loop struct {
 		posted []Task
 		spare  []Task
 		woken  bool // something was written to wakefd that was not yet read
-		closed bool
+		ending bool // it ends when nothing is posted any more
+		closed bool // nothing is run any more
 	}
 	ended chan struct{}
 }
@@ -151,10 +152,10 @@ func eventOf(bits uint32) (e Event) {
 }
 
 // runTasks runs what was posted and what was put off, and reports whether the
-// loop was closed.
+// loop is at its end.
 func (l *Loop) runTasks() bool {
 	l.mu.Lock()
-	posted, closed := l.mu.posted, l.mu.closed
+	posted := l.mu.posted
 	l.mu.posted = l.mu.spare[:0]
 	if l.mu.woken {
 		l.mu.woken = false
@@ -166,9 +167,6 @@ func (l *Loop) runTasks() bool {
 		t.Run()
 	}
 	clear(posted)
-	l.mu.Lock()
-	l.mu.spare = posted[:0]
-	l.mu.Unlock()
 	n := len(l.later)
 	for i := 0; i < n; i++ {
 		l.later[i].Run()
@@ -176,11 +174,17 @@ func (l *Loop) runTasks() bool {
 	rest := copy(l.later, l.later[n:])
 	clear(l.later[rest:])
 	l.later = l.later[:rest]
-	return closed
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.spare = posted[:0]
+	if l.mu.ending && rest == 0 && len(l.mu.posted) == 0 {
+		l.mu.closed = true
+	}
+	return l.mu.closed
 }
 
 // Post has a task run on the loop's goroutine, soon. It reports false where the
-// loop was closed. Any goroutine may call it.
+// loop has ended: the task is not run then. Any goroutine may call it.
 func (l *Loop) Post(t Task) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -282,12 +286,12 @@ func (l *Loop) tickAll() {
 	l.arm()
 }
 
-// Close ends the loop once it has run what was posted. Sockets are left as they
+// Close ends the loop once it has run what was posted, and what that posts. Sockets are left as they
 // are. It must not be called on the loop's goroutine.
 func (l *Loop) Close() {
 	l.mu.Lock()
-	if !l.mu.closed {
-		l.mu.closed = true
+	if !l.mu.ending {
+		l.mu.ending = true
 		l.mu.woken = false
 		l.wakeLocked()
 	}

@@ -195,11 +195,20 @@ func TestClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ran := false
-	l.Post(task(func() { ran = true }))
+	ran := 0
+	var again func()
+	again = func() {
+		if ran++; ran < 5 && !l.Post(task(again)) {
+			t.Error("a task that runs before the end cannot post another")
+		}
+		if ran == 5 {
+			l.Later(task(func() { ran++ }))
+		}
+	}
+	l.Post(task(again))
 	l.Close()
-	if !ran {
-		t.Error("what was posted before Close did not run")
+	if ran != 6 {
+		t.Errorf("%d tasks of 6 ran before the end", ran)
 	}
 	if l.Post(task(func() {})) {
 		t.Error("a closed loop takes tasks")
