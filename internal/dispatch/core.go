@@ -111,31 +111,33 @@ const (
 	done // its rows are answered, others of the request are not
 )
 
+// request is kept small, and what policies read of what waits together: a step looks at
+// hundreds.
 type request struct {
 	id       RequestID
 	next     uint32 // slot of the request's next part, round and round; its own where there is but one
-	from     int    // its first row
 	state    requestState
-	whole    bool   // its rows run together
-	attempts uint16 // executions it took part in that have ended
-	excused  uint16 // of these, those that were no fault of its own: see retry
-	missed   uint16 // of these, those that no worker took
-	crowd    uint16 // the most members of a batch that it may be in, all alike in this; 0: any number
-	lost     bool   // it was in an execution that its worker broke in
-	struck   strikes
-	tenant   int32
-	model    pool.ModelID
-	size     int
+	whole    bool  // its rows run together
+	lost     bool  // it was in an execution that its worker broke in
+	attempts uint8 // executions it took part in that have ended
 	entry    entry
-	arrived  mono.Time
 	deadline mono.Time
+	arrived  mono.Time
 	key      uint64
+	size     int
+	from     int // its first row
+	model    pool.ModelID
 	failedOn pool.WorkerID // −1: nowhere
-	batch    uint32
-	copy     uint32 // the execution that it is a member of, too; none: there is none
+	tenant   int32
 	timer    int32
 	worth    float64 // what serving it costs the fleet, by the prices of worthAt
 	worthAt  uint64
+	batch    uint32
+	copy     uint32 // the execution that it is a member of, too; none: there is none
+	crowd    uint16 // the most members of a batch that it may be in, all alike in this; 0: any number
+	excused  uint8  // of its attempts, those that were no fault of its own: see retry
+	missed   uint8  // of these, those that no worker took
+	struck   strikes
 }
 
 type batch struct {

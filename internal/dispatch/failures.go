@@ -79,31 +79,33 @@ func (f *Failures) setDefaults() {
 // that would be too many.
 type strikes struct {
 	n  uint8
-	on [mostPoisoned - 1]pool.WorkerID
+	on [mostPoisoned - 1]uint16 // low bits of their numbers
 }
 
 // holds reports whether the worker is among them.
 func (s *strikes) holds(w pool.WorkerID) bool {
-	for _, x := range s.on[:min(int(s.n), len(s.on))] {
-		if x == w {
+	for _, x := range s.known() {
+		if x == uint16(w) {
 			return true
 		}
 	}
 	return false
 }
 
+func (s *strikes) known() []uint16 { return s.on[:min(int(s.n), len(s.on))] }
+
 func (s *strikes) add(w pool.WorkerID) {
 	if s.holds(w) {
 		return
 	}
 	if int(s.n) < len(s.on) {
-		s.on[s.n] = w
+		s.on[s.n] = uint16(w)
 	}
 	s.n++
 }
 
 // elsewhere reports whether there is a strike on another worker.
-func (s *strikes) elsewhere(w pool.WorkerID) bool { return s.n > 1 || s.n == 1 && s.on[0] != w }
+func (s *strikes) elsewhere(w pool.WorkerID) bool { return s.n > 1 || s.n == 1 && s.on[0] != uint16(w) }
 
 // alone reports whether the request runs in no batch with others.
 func (r *request) alone() bool { return r.crowd == 1 }
@@ -200,8 +202,7 @@ func (c *Core) giveBack(b *batch, fault Fault, tells bool) {
 		}
 		if c.goesOn(b, s) {
 			if fault != RequestFault || merged {
-				r.attempts++
-				continue
+				continue // no attempt of its own
 			}
 			c.quitOther(s)
 		}
@@ -283,7 +284,7 @@ func (c *Core) retry(slot uint32, on pool.WorkerID, fault Fault, merged bool, cr
 		c.drop(slot, Refused)
 		return
 	case k > 0 && int(r.struck.n) >= k && !merged:
-		for _, id := range r.struck.on[:min(int(r.struck.n), len(r.struck.on))] {
+		for _, id := range r.struck.known() {
 			c.workers[id].vital.outcomes.Forgive()
 		}
 		c.drop(slot, Poisoned)
