@@ -82,9 +82,8 @@ func TestReloadReplacesInTurn(t *testing.T) {
 	if len(names) != 2 || names["same"] != 1 || names["other"] != 1 {
 		t.Errorf("workers that stay: %v", names)
 	}
-	c := o.client(1)
-	if status, page, err := c.Get(nil, "http://router/metrics"); err != nil || status != 200 || strings.Count(string(page), "motley_worker_up{") != 2 {
-		t.Errorf("metrics: %d, %v\n%s", status, err, page)
+	if page := o.page(t, "/metrics"); strings.Count(page, "motley_worker_up{") != 2 {
+		t.Errorf("metrics:\n%s", page)
 	}
 }
 

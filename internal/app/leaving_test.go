@@ -62,7 +62,7 @@ type goroutines struct{ net.Listener }
 
 // bothWays serves m by the worker and returns an address that reactors serve, and one that
 // the HTTP library serves alone.
-func bothWays(t *testing.T, worker *scripted) map[string]string {
+func bothWays(t *testing.T, worker *scripted) (*served, map[string]string) {
 	cfg, err := config.Parse("scripted", fmt.Appendf(nil, `
 policy: least-load
 models: [{name: m, qos: {target: 20s}}]
@@ -85,7 +85,7 @@ workers: [{name: w, type: t, models: [m], remote: {url: %q}}]
 			t.Error(err)
 		}
 	})
-	return map[string]string{"reactors": s.addr, "goroutines": ln.Addr().String()}
+	return s, map[string]string{"reactors": s.addr, "goroutines": ln.Addr().String()}
 }
 
 // asking are ways to ask for one row.
@@ -120,7 +120,8 @@ var leaving = map[string]func(*net.TCPConn) error{
 // is there for nobody else, and goes on when it is; the worker is free again.
 func TestEveryLeaverIsNoticed(t *testing.T) {
 	worker := newScripted(t)
-	for way, addr := range bothWays(t, worker) {
+	s, ways := bothWays(t, worker)
+	for way, addr := range ways {
 		for how, request := range asking {
 			for leaves, leave := range leaving {
 				ask := func(text string) *net.TCPConn {
@@ -170,7 +171,7 @@ func TestEveryLeaverIsNoticed(t *testing.T) {
 				e = next("the worker is not free again")
 				stays := ask(asks("infer", "1.1", 8, 0))
 				c = ask(request(9))
-				waiting(t, addr, 2)
+				waiting(t, s, 2)
 				close(e.answer)
 				wantData(t, first, "[7]")
 				e = next("the worker is not asked for the two")
@@ -193,7 +194,7 @@ func TestEveryLeaverIsNoticed(t *testing.T) {
 				if err := leave(c); err != nil {
 					t.Fatal(err)
 				}
-				waiting(t, addr, 0)
+				waiting(t, s, 0)
 				select {
 				case <-e.gone:
 					t.Fatalf("%s, %s, %s: what another waits for is given up", way, how, leaves)
@@ -207,13 +208,9 @@ func TestEveryLeaverIsNoticed(t *testing.T) {
 }
 
 // waiting returns when so many requests wait.
-func waiting(t *testing.T, addr string, n int) {
+func waiting(t *testing.T, s *served, n int) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		res, err := http.Get("http://" + addr + "/debug/state")
-		if err != nil {
-			t.Fatal(err)
-		}
 		var state struct {
 			Loop struct {
 				Models []struct {
@@ -221,8 +218,7 @@ func waiting(t *testing.T, addr string, n int) {
 				}
 			}
 		}
-		err = json.NewDecoder(res.Body).Decode(&state)
-		_ = res.Body.Close()
+		err := json.Unmarshal([]byte(s.page(t, "/debug/state")), &state)
 		if err != nil || len(state.Loop.Models) != 1 {
 			t.Fatalf("state %+v, %v", state, err)
 		}

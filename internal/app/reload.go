@@ -75,7 +75,7 @@ func unchangeable(old, now *config.Config) error {
 		if name == "" || slices.Contains(reloaded, name) {
 			continue
 		}
-		if name == "admin" {
+		if name == "admin" || name == "limits" {
 			continue
 		}
 		if at := differs(name, a.Field(i), b.Field(i)); at != "" {
@@ -85,6 +85,9 @@ func unchangeable(old, now *config.Config) error {
 	was, is := old.Admin, now.Admin
 	was.TLS, is.TLS = nil, nil // prepareTLS looks at it
 	if at := differs("admin", reflect.ValueOf(was), reflect.ValueOf(is)); at != "" {
+		refuse(at)
+	}
+	if at := differs("limits", reflect.ValueOf(lasting(old.Limits)), reflect.ValueOf(lasting(now.Limits))); at != "" {
 		refuse(at)
 	}
 	for i := range now.Models {
@@ -138,6 +141,12 @@ func unchangeable(old, now *config.Config) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// lasting are the limits that count before the router's end.
+func lasting(l config.Limits) config.Limits {
+	l.DrainTimeout, l.ShutdownDelay, l.Linger = 0, 0, 0
+	return l
 }
 
 // differs names the first part that is not the same in both; empty where all is.

@@ -50,7 +50,7 @@ func (a *App) Serve(ctx context.Context, ln net.Listener) error {
 // end has the server stop accepting, and waits until all is answered or the drain timeout
 // is over, which is when the context ends that it returns.
 func (a *App) end(ctx context.Context) (context.Context, context.CancelFunc) {
-	limits := &a.cfg.Limits
+	limits := &a.members.file.Load().Limits
 	stop := a.server.Shutdown
 	if errors.Is(context.Cause(ctx), ErrHandedOver) {
 		stop = a.server.HandOver
@@ -66,6 +66,7 @@ func (a *App) end(ctx context.Context) (context.Context, context.CancelFunc) {
 		}
 		a.log.Info("stopping: finishing what is under way", "at_most", limits.DrainTimeout)
 	}
+	a.server.SetLinger(limits.Linger)
 	drain, cancel := context.WithTimeout(context.Background(), limits.DrainTimeout)
 	if err := stop(drain); err != nil {
 		a.log.Warn("the drain timeout is over: what is left is refused", "error", err)

@@ -202,6 +202,7 @@ func New(cfg Config) (*Server, error) {
 	s.metrics.state.snapshot.Store(&snapshot)
 	s.metrics.clients.server.Store(s)
 	s.configureHTTP()
+	s.SetLinger(cfg.Linger)
 	s.SetAccess(cfg.Access)
 	return s, nil
 }

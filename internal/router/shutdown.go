@@ -19,6 +19,7 @@ type end struct {
 	parted   atomic.Int64 // since when, in ns since 1970
 	idleOver atomic.Bool  // connections that have nothing under way are closed
 	over     atomic.Bool  // requests that are not whole are refused
+	linger   atomic.Int64 // Config.Linger, in ns
 
 	sync.Mutex
 	listeners []net.Listener
@@ -99,6 +100,9 @@ func (s *Server) part() {
 	s.end.parting.Store(true)
 }
 
+// SetLinger changes Config.Linger, for a Shutdown that begins later.
+func (s *Server) SetLinger(d time.Duration) { s.end.linger.Store(int64(d)) }
+
 // Shutdown turns readiness off, stops accepting connections, and returns when all
 // requests in flight are answered or ctx is done, whichever is first; in the
 // latter case with an error.
@@ -109,7 +113,7 @@ func (s *Server) part() {
 // answer by then that told it to stop.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Unready()
-	return s.shutDown(ctx, s.cfg.Linger-time.Since(time.Unix(0, s.end.parted.Load())), true)
+	return s.shutDown(ctx, time.Duration(s.end.linger.Load())-time.Since(time.Unix(0, s.end.parted.Load())), true)
 }
 
 // HandOver is Shutdown for a server of whose sockets another process accepts, too:
