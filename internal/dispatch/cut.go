@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"time"
 
 	"motley/internal/pool"
 )
@@ -65,6 +64,10 @@ func (m *model) fullRate(c *Core) (rate float64) {
 // taken in, for a request to be let in that the pool can serve but some of.
 const cutShare = 0.25
 
+// patience is how many QoS targets a request has to have left to be let in as long as what
+// waits takes but that share of its own time, whatever its size.
+const patience = 4
+
 // hopeless reports whether a request that arrives now is one that the pool cannot
 // serve in the present overload, since what costs less takes all there is. To say so
 // at once spares it the time that it would wait in vain.
@@ -79,9 +82,14 @@ func (c *Core) hopeless(m *model, r *request) bool {
 	if m.queue.at(n-1).priority > r.entry.priority {
 		return false // less important ones make room
 	}
-	b := binOf(r.size)
-	if b != m.cut {
+	within, patient := r.deadline.Sub(c.now), false
+	if within > patience*m.QoS {
+		patient = true // the overload may pass meanwhile
+	} else {
+		within = m.QoS
+	}
+	if b := binOf(r.size); b != m.cut && !patient {
 		return b > m.cut
 	}
-	return m.rate > 0 && time.Duration(float64(m.queue.items)/m.rate) > time.Duration(cutShare*float64(m.QoS))
+	return m.rate > 0 && float64(m.queue.items)/m.rate > cutShare*float64(within)
 }
