@@ -216,14 +216,22 @@ func (o operator) Configuration() ([]byte, error) {
 // secret are the fields whose values are told to nobody.
 var secret = []string{"key", "secret", "password", "token"}
 
-// redacted leaves out secrets: values of fields that are called so, and queries of URLs.
+// redacted leaves out secrets: values of fields that are called so and of headers, and
+// queries of URLs.
 func redacted(tree any) any {
 	switch v := tree.(type) {
 	case map[string]any:
 		for name, value := range v {
-			if text, ok := value.(string); ok && text != "" && slices.Contains(secret, name) {
+			headers, ok := value.(map[string]any)
+			text, isText := value.(string)
+			switch {
+			case isText && text != "" && slices.Contains(secret, name):
 				v[name] = "(secret)"
-			} else {
+			case ok && name == "headers": // they say who the router is
+				for h := range headers {
+					headers[h] = "(secret)"
+				}
+			default:
 				v[name] = redacted(value)
 			}
 		}

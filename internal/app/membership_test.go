@@ -224,12 +224,12 @@ func TestSpotNotice(t *testing.T) {
 // Secrets are not told.
 func TestSecretsAreRedacted(t *testing.T) {
 	var tree any
-	const text = `{"keys":[{"name":"n","key":"abc","hash":"h"}],"tls":{"key_file":"k.pem"},"a":"http://h/x?token=abc","b":"is it abc?","password":"","token":7}`
+	const text = `{"keys":[{"name":"n","key":"abc","hash":"h"}],"tls":{"key_file":"k.pem"},"a":"http://h/x?token=abc","b":"is it abc?","password":"","token":7,"headers":{"authorization":"Bearer abc"}}`
 	if err := json.Unmarshal([]byte(text), &tree); err != nil {
 		t.Fatal(err)
 	}
 	got, err := json.Marshal(redacted(tree))
-	const want = `{"a":"http://h/x?(secret)","b":"is it abc?","keys":[{"hash":"h","key":"(secret)","name":"n"}],"password":"","tls":{"key_file":"k.pem"},"token":7}`
+	const want = `{"a":"http://h/x?(secret)","b":"is it abc?","headers":{"authorization":"(secret)"},"keys":[{"hash":"h","key":"(secret)","name":"n"}],"password":"","tls":{"key_file":"k.pem"},"token":7}`
 	if err != nil || string(got) != want {
 		t.Errorf("%v\n got %s\nwant %s", err, got, want)
 	}
