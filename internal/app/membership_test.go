@@ -42,7 +42,13 @@ type operated struct {
 
 func operate(t *testing.T, text string) *operated {
 	o := &operated{t: t, text: text}
-	read := func() (*config.Config, error) { return config.Parse("test", []byte(o.text)) }
+	read := func() (*config.Config, error) {
+		cfg, err := config.Parse("test", []byte(o.text))
+		if err == nil {
+			cfg.Limits.Linger = 0 // as serveConfig has it
+		}
+		return cfg, err
+	}
 	o.served = serveConfig(t, parsed(t, text), Options{Load: read})
 	o.pages = httptest.NewServer(o.app.AdminHandler())
 	t.Cleanup(o.pages.Close)

@@ -37,9 +37,8 @@ func TestHandOverOfState(t *testing.T) {
 		if a, err := infer(s.client(1), "m", -1, []byte(oneRow)); err != nil || a.status != 200 {
 			t.Fatalf("%d, %v", a.status, err)
 		}
-		_, page, err := s.client(1).Get(nil, "http://router/metrics")
-		if err != nil || !strings.Contains(string(page), `motley_upgrades_total{result="`+name+`"} 1`) {
-			t.Errorf("%s: it is not counted, %v", name, err)
+		if page := s.page(t, "/metrics"); !strings.Contains(page, `motley_upgrades_total{result="`+name+`"} 1`) {
+			t.Errorf("%s: it is not counted", name)
 		}
 		s.stop(t)
 		if wrote := read(t, path) != successors; wrote != (fault != nil) {

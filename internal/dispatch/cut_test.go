@@ -42,7 +42,7 @@ func TestHopeless(t *testing.T) {
 		want     bool
 	}{
 		{"large", 4, 100 * time.Millisecond, DefaultPriority, true},
-		{"the smallest", 1, 100 * time.Millisecond, DefaultPriority, m.cut == 0},
+		{"the smallest, of which some can be served", 1, 100 * time.Millisecond, DefaultPriority, false},
 		{"patient", 4, time.Minute, DefaultPriority, false},
 		{"important", 4, 100 * time.Millisecond, 1, false},
 	} {
