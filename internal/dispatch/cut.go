@@ -70,14 +70,16 @@ const patience = 4
 
 // hopeless reports whether a request that arrives now is one that the pool cannot
 // serve in the present overload, since what costs less takes all there is. To say so
-// at once spares it the time that it would wait in vain.
+// at once spares it the time that it would wait in vain. An overload that begins shows in
+// what waits, before the first of that has waited in vain.
 func (c *Core) hopeless(m *model, r *request) bool {
-	if m.cut >= demandBins || !m.demand.overload() || m.coming > 0 || c.tenants.short(int(r.tenant)) {
-		return false
-	}
 	n := m.queue.len()
-	if n == 0 {
-		return false // the overload is over, or just now is
+	if m.cut >= demandBins || m.rate == 0 || n == 0 || m.coming > 0 {
+		return false // where nothing waits the overload is over, or just now is
+	}
+	wait := float64(m.queue.items) / m.rate // ns
+	if !m.demand.overload() && wait <= float64(m.QoS) || c.tenants.short(int(r.tenant)) {
+		return false
 	}
 	if m.queue.at(n-1).priority > r.entry.priority {
 		return false // less important ones make room
@@ -91,5 +93,5 @@ func (c *Core) hopeless(m *model, r *request) bool {
 	if b := binOf(r.size); b != m.cut && !patient {
 		return b > m.cut
 	}
-	return m.rate > 0 && float64(m.queue.items)/m.rate > cutShare*float64(within)
+	return wait > cutShare*float64(within)
 }
