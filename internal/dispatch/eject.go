@@ -21,6 +21,9 @@ const (
 	// ejectFor is how long a worker is out the first time, and ejectMost the longest.
 	ejectFor  = 5 * time.Second
 	ejectMost = time.Minute
+	// slowAfter is how long a breaker must have been open for its worker to come back
+	// little by little: after a moment nothing of it is cold.
+	slowAfter = time.Second
 	// slowSteps is in how many steps a worker comes back, a batch each: with an eighth
 	// of its time at first, twice as much each time.
 	slowSteps = 3
@@ -39,7 +42,7 @@ func (c *Core) success(id pool.WorkerID) {
 	back := w.Breaker.Tripped()
 	w.Breaker.Success(c.now)
 	switch {
-	case back:
+	case back && c.now.Sub(v.opened) >= slowAfter:
 		c.slowly(id)
 	case v.slow > 0:
 		v.slow--
@@ -83,6 +86,7 @@ func (c *Core) failure(id pool.WorkerID, counts bool) {
 		v.outcomes = pool.Outcomes{}
 		if !was {
 			v.ejections++
+			v.opened = c.now
 		}
 		c.calm(w)
 	}

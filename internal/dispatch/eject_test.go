@@ -224,32 +224,43 @@ func TestTrialIsOneRequest(t *testing.T) {
 	}
 }
 
-// TestComesBackSlowly: a worker that was shut works an eighth of its time after its
-// trial, then a quarter, then half.
+// TestComesBackSlowly: a worker that was shut for a second and more works an eighth of its time
+// after its trial, then a quarter, then half; one that was for a moment all of it.
 func TestComesBackSlowly(t *testing.T) {
-	for _, policy := range []string{"least-load", "priced", "p2c"} {
-		w := newWard(t, policy, 2, func(c *Config) { c.Models[0].MaxBatch = 1 })
-		broken := true
-		w.verdict = func(a Action) Fault {
-			if a.Worker == 0 && broken {
-				return WorkerFault
+	const took = 1100 * time.Microsecond
+	for open, gaps := range map[time.Duration][]time.Duration{
+		1500 * time.Millisecond: {8 * took, 4 * took, 2 * took, took, took},
+		100 * time.Millisecond:  {took, took, took},
+	} {
+		for _, policy := range []string{"least-load", "priced", "p2c"} {
+			w := newWard(t, policy, 2, func(c *Config) {
+				c.Models[0].MaxBatch = 1
+				for i := range c.Workers {
+					c.Workers[i].Breaker = pool.NewBreaker(pool.BreakerConfig{Open: open})
+				}
+			})
+			broken := true
+			w.verdict = func(a Action) Fault {
+				if a.Worker == 0 && broken {
+					return WorkerFault
+				}
+				return 0
 			}
-			return 0
-		}
-		w.busy(100, 1)
-		broken = false
-		from := len(w.starts)
-		w.busy(500, 4) // more than one worker does
-		var at []mono.Time
-		for i, a := range w.starts {
-			if i >= from && a.Worker == 0 && len(at) < 6 {
-				at = append(at, w.at[i])
+			w.busy(50, 1)
+			broken = false
+			w.after(open)
+			from := len(w.starts)
+			w.busy(500, 4) // more than one worker does
+			var at []mono.Time
+			for i, a := range w.starts {
+				if i >= from && a.Worker == 0 && len(at) < 6 {
+					at = append(at, w.at[i])
+				}
 			}
-		}
-		const took = 1100 * time.Microsecond
-		for i, gap := range []time.Duration{8 * took, 4 * took, 2 * took, took, took} {
-			if got := at[i+1].Sub(at[i]); got < gap || got > gap+took {
-				t.Errorf("%s: %v between starts %d and %d, want %v", policy, got, i, i+1, gap)
+			for i, gap := range gaps {
+				if got := at[i+1].Sub(at[i]); got < gap || got > gap+took {
+					t.Errorf("%s, shut for %v: %v between starts %d and %d, want %v", policy, open, got, i, i+1, gap)
+				}
 			}
 		}
 	}

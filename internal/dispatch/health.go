@@ -57,7 +57,8 @@ type vital struct {
 	took     time.Duration
 	finished uint64 // executions
 	failures uint64
-	leaving  bool // it is to go
+	leaving  bool      // it is to go
+	opened   mono.Time // when its breaker did, last
 
 	outcomes  pool.Outcomes // of the latest executions; see eject.go
 	ejected   uint8         // how often it was by its rate, since it did well last

@@ -9,7 +9,7 @@ import (
 // The defaults of BreakerConfig.
 const (
 	DefaultFailures = 3
-	DefaultOpen     = 500 * time.Millisecond
+	DefaultOpen     = 100 * time.Millisecond
 	DefaultMaxOpen  = 5 * time.Second
 )
 
@@ -17,7 +17,7 @@ const (
 // (or negative) fields take the defaults.
 type BreakerConfig struct {
 	Failures int           // consecutive failures that open the breaker; default 3
-	Open     time.Duration // first time it stays open; doubles with every failed trial; default 500 ms
+	Open     time.Duration // first time it stays open; doubles with every failed trial; default 100 ms
 	MaxOpen  time.Duration // the longest it stays open, at least Open; default 5 s
 }
 
