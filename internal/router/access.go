@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -61,8 +62,15 @@ func (s *Server) report(ctx *fasthttp.RequestCtx, x *exchange, status int, took 
 	m.out = len(ctx.Response.Body())
 	if status >= 400 && x.ending.text == "" {
 		x.ending.text = string(errorText(ctx.Response.Body()))
+		x.ending.after = retryAfter(&ctx.Response.Header)
 	}
 	s.tell(&m, x, status, took)
+}
+
+// retryAfter is when a client was told to come back; 0: it was not.
+func retryAfter(h *fasthttp.ResponseHeader) time.Duration {
+	ms, _ := strconv.ParseInt(string(h.Peek(headerRetryMs)), 10, 64) // 0 where there is none
+	return time.Duration(ms) * time.Millisecond
 }
 
 // errorText is the text in an error's body, escaped as it is there.
@@ -190,7 +198,7 @@ func (s *Server) reportMalformed(ctx *fasthttp.RequestCtx, id []byte, peer netip
 	}
 	s.cfg.AccessLog.Write(&accesslog.Entry{
 		Time: time.Now(), ID: id, Status: status, Outcome: accesslog.Rejected, Reason: "malformed", Exit: -1,
-		Out: len(ctx.Response.Body()), Client: peer, Error: text,
+		Out: len(ctx.Response.Body()), RetryAfter: retryAfter(&ctx.Response.Header), Client: peer, Error: text,
 	})
 }
 
