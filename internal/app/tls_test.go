@@ -296,9 +296,14 @@ func TestTLSHandshakeIsBounded(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
-		defer client.Close()
+		dripped := make(chan struct{})
+		defer func() {
+			_ = client.Close()
+			<-dripped
+		}()
 		c := &fastConn{Conn: tls.Server(server, &tls.Config{Certificates: []tls.Certificate{pair}})}
 		go func() {
+			defer close(dripped)
 			for _, b := range []byte{22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} {
 				if _, err := client.Write([]byte{b}); err != nil {
 					return
