@@ -33,7 +33,7 @@ type client struct {
 	place int32
 	peer  netip.AddrPort
 	due   atomic.Int64 // when it is given up, on the loop's clock; 0 = never
-	ended bool         // the client sends no more than what is there
+	ended atomic.Bool  // the client sends no more than what is there
 	heard bool         // a request was answered
 	extra bool         // it is one too many
 
@@ -107,7 +107,9 @@ func (c *client) miss(yes bool) {
 
 // Ready implements reactor.Handler.
 func (c *client) Ready(e reactor.Event) {
-	c.ended = c.ended || e&reactor.Ended != 0
+	if e&reactor.Ended != 0 {
+		c.ended.Store(true)
+	}
 	var left func()
 	c.mu.Lock()
 	s := c.mu.state
@@ -207,7 +209,7 @@ func (c *client) read() {
 		} else {
 			c.part = c.part[:len(c.part)+n]
 		}
-		more := n == len(room) || c.ended // bytes, or the end
+		more := n == len(room) || c.ended.Load() // bytes, or the end
 		if more {
 			c.miss(true) // before another goroutine may answer
 		}
