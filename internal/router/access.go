@@ -14,6 +14,7 @@ import (
 
 	"motley/internal/accesslog"
 	"motley/internal/backend"
+	"motley/internal/http1"
 	"motley/internal/live"
 )
 
@@ -191,14 +192,18 @@ func (s *Server) warn(m *message, x *exchange, status int, took time.Duration) {
 	s.log.LogAttrs(context.Background(), slog.LevelWarn, "request", attrs...)
 }
 
-// reportMalformed tells of what was no request.
-func (s *Server) reportMalformed(ctx *fasthttp.RequestCtx, id []byte, peer netip.AddrPort, status int, text string) {
+// reportMalformed tells of what was no request, or was not looked at.
+func (s *Server) reportMalformed(ctx *fasthttp.RequestCtx, id []byte, peer netip.AddrPort, f *http1.Fault) {
 	if s.cfg.AccessLog == nil || !s.cfg.AccessLog.Wants(id, true, 0, 0) {
 		return
 	}
+	reason := "malformed"
+	if f.Retry { // there was no room for it
+		reason = reasons[f.Status]
+	}
 	s.cfg.AccessLog.Write(&accesslog.Entry{
-		Time: time.Now(), ID: id, Status: status, Outcome: accesslog.Rejected, Reason: "malformed", Exit: -1,
-		Out: len(ctx.Response.Body()), RetryAfter: retryAfter(&ctx.Response.Header), Client: peer, Error: text,
+		Time: time.Now(), ID: id, Status: f.Status, Outcome: accesslog.Rejected, Reason: reason, Exit: -1,
+		Out: len(ctx.Response.Body()), RetryAfter: retryAfter(&ctx.Response.Header), Client: peer, Error: f.Text,
 	})
 }
 

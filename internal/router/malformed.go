@@ -31,6 +31,7 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 func (s *Server) begin(ctx *fasthttp.RequestCtx) (id []byte) {
 	ctx.Response.Reset()
 	ctx.Response.Header.SetNoDefaultContentType(true)
+	ctx.Response.Header.SetServer(s.cfg.Name)
 	id = appendRequestID(nil, nil)
 	ctx.Response.Header.SetBytesV(headerRequestID, id)
 	return id
@@ -48,7 +49,7 @@ func (s *Server) turnDown(ctx *fasthttp.RequestCtx, f *http1.Fault, peer netip.A
 	} else {
 		writeError(ctx, f.Status, f.Text)
 	}
-	s.reportMalformed(ctx, id, peer, f.Status, f.Text)
+	s.reportMalformed(ctx, id, peer, f)
 	s.log.LogAttrs(context.Background(), slog.LevelDebug, "malformed request",
 		slog.Int("status", f.Status), slog.String("error", f.Text))
 }
