@@ -211,7 +211,9 @@ func TestQueueIsEmptied(t *testing.T) {
 	if !onReactors {
 		t.Skip("no sockets in this round")
 	}
-	t.Run("reactors", func(t *testing.T) { testQueueIsEmptied(t, func(_ *fixture, ln net.Listener) net.Listener { return ln }) })
+	t.Run("reactors", func(t *testing.T) {
+		testQueueIsEmptied(t, func(_ *fixture, ln net.Listener) net.Listener { return ln })
+	})
 	t.Run("a layer above", func(t *testing.T) {
 		testQueueIsEmptied(t, func(f *fixture, ln net.Listener) net.Listener { return &layer{Listener: ln, f: f} })
 	})
