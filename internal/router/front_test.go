@@ -2,6 +2,7 @@ package router
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -256,6 +257,25 @@ func TestFrontNoticesLeavers(t *testing.T) {
 		}
 		release <- struct{}{}
 	}
+
+	model := f.server.offered()[0]
+	model.Do = func(ctx context.Context, _ *live.Request) error {
+		entered <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	cascade := f.dial()
+	send(t, cascade, post(validInfer, "x-request-id: of-a-cascade"))
+	<-entered
+	if err := cascade.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(string(f.admin("GET", "/metrics").body), `motley_requests_total{code="499",model="adder"} 1`); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("a client of a model with its own way has not left")
+		}
+	}
+	model.Do = nil
 
 	gaveUp := f.loop.left.Load()
 	conn := f.dial()
