@@ -489,3 +489,27 @@ func TestAccessLogOfDenied(t *testing.T) {
 		}
 	}
 }
+
+// What a client that is turned away has announced is room for others at once, even while it goes on
+// sending.
+func TestAccessDeniedHoldNothing(t *testing.T) { onEither(t, testDeniedHoldNothing) }
+
+func testDeniedHoldNothing(t *testing.T, change func(*Config)) {
+	f := newFixture(t, func(c *Config) {
+		change(c)
+		c.Access = guardOf(t, aliceAndBob(access.Limits{}))
+		c.MaxBuffered = 1 << 20
+	})
+	large := strings.Repeat(" ", 512<<10) + validInfer
+	head := fmt.Sprintf("POST /v2/models/adder/infer HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n", len(large))
+	for range 3 {
+		conn := f.dial()
+		send(t, conn, head+"\r\n"+large[:100])
+		if res := f.read(conn); res.status != 401 {
+			t.Fatalf("%d: %s", res.status, res.body)
+		}
+		if res := f.raw(head + "x-api-key: " + aliceKey + "\r\n\r\n" + large); res.status != 200 {
+			t.Errorf("beside it: %d: %s", res.status, res.body)
+		}
+	}
+}
