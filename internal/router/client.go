@@ -172,7 +172,12 @@ func (c *client) Tick(now int64) {
 }
 
 // idle reports whether nothing has come since the last request.
-func (c *client) idle() bool { return len(c.in()) == 0 }
+func (c *client) idle() bool { return blank(c.in()) }
+
+// blank reports whether in is no more than the empty line that may stand before a request.
+func blank(in []byte) bool {
+	return len(in) == 0 || in[0] == '\r' && (len(in) == 1 || len(in) == 2 && in[1] == '\n')
+}
 
 // in is what has come since the last request.
 func (c *client) in() []byte {
@@ -281,6 +286,9 @@ func (c *client) step() bool {
 		return false
 	case r.Head == 0:
 		c.leaveTo(t)
+		if c.idle() {
+			c.came = coming{}
+		}
 		c.pause()
 		return true
 	case !r.Plain || r.Length > maxInPlace || len(in) >= whole && !t.begins():

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -297,4 +298,29 @@ func TestFrontNoticesLeavers(t *testing.T) {
 	if n := strings.Count(string(all), jsonAnswer); err != nil || n < 1 {
 		t.Errorf("two requests and the end: %d answers, %v", n, err)
 	}
+}
+
+// TestEmptyLineBetweenRequests: the empty line that some clients send behind a body is no request that
+// comes slowly.
+func TestEmptyLineBetweenRequests(t *testing.T) {
+	onEither(t, func(t *testing.T, change func(*Config)) {
+		f := newFixture(t, func(cfg *Config) {
+			change(cfg)
+			cfg.HeaderTimeout = 50 * time.Millisecond
+		})
+		for _, q := range []string{post(validInfer), alive} {
+			c := f.dial()
+			r := bufio.NewReader(c)
+			if res := ask(t, c, r, q+"\r\n"); res.StatusCode != 200 {
+				t.Fatalf("%.20q: status %d", q, res.StatusCode)
+			}
+			_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+			if b, err := r.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%.20q: after the header timeout: %q, %v", q, b, err)
+			}
+			if res := ask(t, c, r, q); res.StatusCode != 200 {
+				t.Errorf("%.20q: then status %d", q, res.StatusCode)
+			}
+		}
+	})
 }
