@@ -94,6 +94,32 @@ func TestTLSForClients(t *testing.T) {
 	}
 }
 
+// Who does not get so far as to send a request has sent none that is malformed.
+func TestTLSFailedHandshakes(t *testing.T) {
+	cfg := quickstart(t, "")
+	cert, key := tlstest.New(t).Issue("127.0.0.1")
+	cfg.TLS = &config.ServerTLS{CertFile: cert, KeyFile: key, MinVersion: "1.2"}
+	s := serveConfig(t, cfg, Options{})
+	for _, first := range []string{"", aliveRequest, "\x16\x03\x01\x00\x05hello"} {
+		c, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(c, first); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, c) // until it is closed
+		_ = c.Close()
+	}
+	if page := s.page(t, "/metrics"); !strings.Contains(page, "\nmotley_malformed_requests_total 0\n") {
+		t.Error("they count as malformed requests")
+	}
+}
+
 // mixed trusts the first authority and shows a certificate of the second.
 func mixed(trusts, shows *tlstest.Authority) *tls.Config {
 	c := trusts.Client("")

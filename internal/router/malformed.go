@@ -17,11 +17,19 @@ import (
 // malformed answers a request that the HTTP library has not got whole: it is not well-formed
 // HTTP, is too large, or did not arrive in time. The connection is closed afterwards.
 func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
-	if c, ok := ctx.Conn().(*clientConn); ok && c.raised {
+	c, ok := ctx.Conn().(*clientConn)
+	if ok && c.raised {
 		s.turnDown(ctx, c.fault, peerOf(ctx.RemoteAddr()))
 		return
 	}
 	s.begin(ctx)
+	var late interface{ Timeout() bool }
+	if ok && c.came.began == 0 && !(errors.As(err, &late) && late.Timeout()) {
+		// No request has begun: the client has gone, or TLS has failed. The library wants an
+		// answer nonetheless.
+		writeError(ctx, fasthttp.StatusBadRequest, "malformed HTTP request")
+		return
+	}
 	if !s.unread(ctx, err) {
 		s.turnDown(ctx, s.transportFault(err), peerOf(ctx.RemoteAddr()))
 	}
