@@ -18,10 +18,16 @@ func (t *serverTLS) listenFast(ln net.Listener) net.Listener {
 	if t == nil {
 		return ln
 	}
-	return fastListener{t.listen(ln)}
+	return fastListener{t.listen(ln), ln}
 }
 
-type fastListener struct{ net.Listener }
+type fastListener struct {
+	net.Listener
+	beneath net.Listener
+}
+
+// Beneath implements router.Layered.
+func (l fastListener) Beneath() net.Listener { return l.beneath }
 
 // Accept implements net.Listener.
 func (l fastListener) Accept() (net.Conn, error) {

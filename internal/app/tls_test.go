@@ -94,6 +94,32 @@ func TestTLSForClients(t *testing.T) {
 	}
 }
 
+// Who does not get so far as to send a request has sent none that is malformed.
+func TestTLSFailedHandshakes(t *testing.T) {
+	cfg := quickstart(t, "")
+	cert, key := tlstest.New(t).Issue("127.0.0.1")
+	cfg.TLS = &config.ServerTLS{CertFile: cert, KeyFile: key, MinVersion: "1.2"}
+	s := serveConfig(t, cfg, Options{})
+	for _, first := range []string{"", aliveRequest, "\x16\x03\x01\x00\x05hello"} {
+		c, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(c, first); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, c) // until it is closed
+		_ = c.Close()
+	}
+	if page := s.page(t, "/metrics"); !strings.Contains(page, "\nmotley_malformed_requests_total 0\n") {
+		t.Error("they count as malformed requests")
+	}
+}
+
 // mixed trusts the first authority and shows a certificate of the second.
 func mixed(trusts, shows *tlstest.Authority) *tls.Config {
 	c := trusts.Client("")
@@ -296,9 +322,14 @@ func TestTLSHandshakeIsBounded(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
-		defer client.Close()
+		dripped := make(chan struct{})
+		defer func() {
+			_ = client.Close()
+			<-dripped
+		}()
 		c := &fastConn{Conn: tls.Server(server, &tls.Config{Certificates: []tls.Certificate{pair}})}
 		go func() {
+			defer close(dripped)
 			for _, b := range []byte{22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} {
 				if _, err := client.Write([]byte{b}); err != nil {
 					return

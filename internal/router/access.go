@@ -7,12 +7,14 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"motley/internal/accesslog"
 	"motley/internal/backend"
+	"motley/internal/http1"
 	"motley/internal/live"
 )
 
@@ -61,8 +63,15 @@ func (s *Server) report(ctx *fasthttp.RequestCtx, x *exchange, status int, took 
 	m.out = len(ctx.Response.Body())
 	if status >= 400 && x.ending.text == "" {
 		x.ending.text = string(errorText(ctx.Response.Body()))
+		x.ending.after = retryAfter(&ctx.Response.Header)
 	}
 	s.tell(&m, x, status, took)
+}
+
+// retryAfter is when a client was told to come back; 0: it was not.
+func retryAfter(h *fasthttp.ResponseHeader) time.Duration {
+	ms, _ := strconv.ParseInt(string(h.Peek(headerRetryMs)), 10, 64) // 0 where there is none
+	return time.Duration(ms) * time.Millisecond
 }
 
 // errorText is the text in an error's body, escaped as it is there.
@@ -183,14 +192,18 @@ func (s *Server) warn(m *message, x *exchange, status int, took time.Duration) {
 	s.log.LogAttrs(context.Background(), slog.LevelWarn, "request", attrs...)
 }
 
-// reportMalformed tells of what was no request.
-func (s *Server) reportMalformed(ctx *fasthttp.RequestCtx, id []byte, peer netip.AddrPort, status int, text string) {
+// reportMalformed tells of what was no request, or was not looked at.
+func (s *Server) reportMalformed(ctx *fasthttp.RequestCtx, id []byte, peer netip.AddrPort, f *http1.Fault) {
 	if s.cfg.AccessLog == nil || !s.cfg.AccessLog.Wants(id, true, 0, 0) {
 		return
 	}
+	reason := "malformed"
+	if f.Retry { // there was no room for it
+		reason = reasons[f.Status]
+	}
 	s.cfg.AccessLog.Write(&accesslog.Entry{
-		Time: time.Now(), ID: id, Status: status, Outcome: accesslog.Rejected, Reason: "malformed", Exit: -1,
-		Out: len(ctx.Response.Body()), Client: peer, Error: text,
+		Time: time.Now(), ID: id, Status: f.Status, Outcome: accesslog.Rejected, Reason: reason, Exit: -1,
+		Out: len(ctx.Response.Body()), RetryAfter: retryAfter(&ctx.Response.Header), Client: peer, Error: f.Text,
 	})
 }
 

@@ -139,7 +139,12 @@ func (s *Server) unread(ctx *fasthttp.RequestCtx, err error) bool {
 	if why == access.Admitted || !errors.Is(err, fasthttp.ErrBodyTooLarge) {
 		return false
 	}
-	s.deny(ctx, &exchange{}, why, 0)
+	x := s.acquire(route(ctx.Path()))
+	x.headers.read(&ctx.Request.Header)
+	s.identify(x)
+	x.apply(ctx)
+	s.deny(ctx, x, why, 0)
+	s.finish(ctx, x)
 	return true
 }
 

@@ -284,7 +284,11 @@ func TestAccessTenants(t *testing.T) {
 			t.Errorf("%s %q: no %s", c.path, c.headers, c.series)
 		}
 	}
+	f.do("GET", "/v2/models/raw/infer", "")
 	page := string(f.admin("GET", "/metrics").body)
+	if !strings.Contains(page, `motley_tenant_requests_total{outcome="mistaken",tenant="default"} 0`+"\n") {
+		t.Error("a request with another method counts for a tenant")
+	}
 	for _, want := range []string{`{reason="model"} 1`, `{reason="rate"} 1`, `{reason="wrong_key"} 1`, `{reason="no_key"} 0`} {
 		if !strings.Contains(page, "motley_access_denied_total"+want+"\n") {
 			t.Errorf("the metrics lack %s", want)

@@ -62,9 +62,10 @@ func newAccessMetrics(r *registrar, tenants []string) accessMetrics {
 	return m
 }
 
-// ended counts one request of a tenant, unless nobody knows whose it was.
+// ended counts one request of a tenant, unless nobody knows whose it was: of one with another
+// method nobody asks.
 func (m *accessMetrics) ended(tenant, status int) {
-	if tenant < len(m.tenants) && status != http.StatusUnauthorized {
+	if tenant < len(m.tenants) && status != http.StatusUnauthorized && status != http.StatusMethodNotAllowed {
 		m.tenants[tenant][outcomeOf(status)].Inc()
 	}
 }

@@ -245,3 +245,16 @@ func BenchmarkAccessLog(b *testing.B) {
 		})
 	}
 }
+
+// TestAccessLogOfNoRoom: what is turned away for want of room is not said to be malformed, and is told
+// when to come back, by the server's name, on both ways to serve.
+func TestAccessLogOfNoRoom(t *testing.T) {
+	f := newFixture(t, func(cfg *Config) { cfg.MaxBuffered = 10 })
+	if res := f.raw(post(validInfer)); res.status != 503 || res.header.Get("Server") != "motley" {
+		t.Errorf("%d %v", res.status, res.header)
+	}
+	lines := f.logged()
+	if len(lines) != 1 || lines[0]["reason"] != "unavailable" || lines[0]["retry_after_ms"] != 1000. {
+		t.Errorf("lines %v", lines)
+	}
+}

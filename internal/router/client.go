@@ -33,7 +33,7 @@ type client struct {
 	place int32
 	peer  netip.AddrPort
 	due   atomic.Int64 // when it is given up, on the loop's clock; 0 = never
-	ended bool         // the client sends no more than what is there
+	ended atomic.Bool  // the client sends no more than what is there
 	heard bool         // a request was answered
 	extra bool         // it is one too many
 
@@ -107,7 +107,9 @@ func (c *client) miss(yes bool) {
 
 // Ready implements reactor.Handler.
 func (c *client) Ready(e reactor.Event) {
-	c.ended = c.ended || e&reactor.Ended != 0
+	if e&reactor.Ended != 0 {
+		c.ended.Store(true)
+	}
 	var left func()
 	c.mu.Lock()
 	s := c.mu.state
@@ -170,7 +172,12 @@ func (c *client) Tick(now int64) {
 }
 
 // idle reports whether nothing has come since the last request.
-func (c *client) idle() bool { return len(c.in()) == 0 }
+func (c *client) idle() bool { return blank(c.in()) }
+
+// blank reports whether in is no more than the empty line that may stand before a request.
+func blank(in []byte) bool {
+	return len(in) == 0 || in[0] == '\r' && (len(in) == 1 || len(in) == 2 && in[1] == '\n')
+}
 
 // in is what has come since the last request.
 func (c *client) in() []byte {
@@ -207,7 +214,7 @@ func (c *client) read() {
 		} else {
 			c.part = c.part[:len(c.part)+n]
 		}
-		more := n == len(room) || c.ended // bytes, or the end
+		more := n == len(room) || c.ended.Load() // bytes, or the end
 		if more {
 			c.miss(true) // before another goroutine may answer
 		}
@@ -279,6 +286,9 @@ func (c *client) step() bool {
 		return false
 	case r.Head == 0:
 		c.leaveTo(t)
+		if c.idle() {
+			c.came = coming{}
+		}
 		c.pause()
 		return true
 	case !r.Plain || r.Length > maxInPlace || len(in) >= whole && !t.begins():

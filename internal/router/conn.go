@@ -112,6 +112,7 @@ func (c *clientConn) Close() error {
 		return nil
 	}
 	if c.home == nil && c.busy.Load() {
+		c.guard.end() // nothing of its body is kept
 		linger(c.Conn)
 	}
 	err := c.Conn.Close() // who reads it returns; a reactor has a descriptor of its own

@@ -2,12 +2,14 @@ package router
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -257,6 +259,25 @@ func TestFrontNoticesLeavers(t *testing.T) {
 		release <- struct{}{}
 	}
 
+	model := f.server.offered()[0]
+	model.Do = func(ctx context.Context, _ *live.Request) error {
+		entered <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	cascade := f.dial()
+	send(t, cascade, post(validInfer, "x-request-id: of-a-cascade"))
+	<-entered
+	if err := cascade.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(string(f.admin("GET", "/metrics").body), `motley_requests_total{code="499",model="adder"} 1`); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("a client of a model with its own way has not left")
+		}
+	}
+	model.Do = nil
+
 	gaveUp := f.loop.left.Load()
 	conn := f.dial()
 	send(t, conn, post(validInfer))
@@ -277,4 +298,29 @@ func TestFrontNoticesLeavers(t *testing.T) {
 	if n := strings.Count(string(all), jsonAnswer); err != nil || n < 1 {
 		t.Errorf("two requests and the end: %d answers, %v", n, err)
 	}
+}
+
+// TestEmptyLineBetweenRequests: the empty line that some clients send behind a body is no request that
+// comes slowly.
+func TestEmptyLineBetweenRequests(t *testing.T) {
+	onEither(t, func(t *testing.T, change func(*Config)) {
+		f := newFixture(t, func(cfg *Config) {
+			change(cfg)
+			cfg.HeaderTimeout = 50 * time.Millisecond
+		})
+		for _, q := range []string{post(validInfer), alive} {
+			c := f.dial()
+			r := bufio.NewReader(c)
+			if res := ask(t, c, r, q+"\r\n"); res.StatusCode != 200 {
+				t.Fatalf("%.20q: status %d", q, res.StatusCode)
+			}
+			_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+			if b, err := r.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%.20q: after the header timeout: %q, %v", q, b, err)
+			}
+			if res := ask(t, c, r, q); res.StatusCode != 200 {
+				t.Errorf("%.20q: then status %d", q, res.StatusCode)
+			}
+		}
+	})
 }

@@ -72,6 +72,7 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		case !g.within && len(g.stash) > g.seen:
 			c.busy.Store(true)
 			g.look()
+			c.busy.Store(g.came.began > 0)
 		case g.within:
 			if n, err := c.readBody(p); n > 0 || err != nil {
 				return n, err
@@ -118,7 +119,11 @@ func (g *guard) look() {
 	if g.fault = g.request.Parse(g.stash, &g.server.heads); g.fault != nil {
 		return
 	}
-	if g.seen = len(g.stash); g.request.Head == 0 {
+	if g.seen = len(g.stash); g.request.Head == 0 && blank(g.stash) {
+		g.came = coming{} // no request has begun
+		return
+	}
+	if g.request.Head == 0 {
 		g.nudge = !g.given && g.stash[0] != '\r' // the library counts the connection as in use from here on
 		return
 	}

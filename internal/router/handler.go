@@ -55,10 +55,10 @@ func (s *Server) Handler(ctx *fasthttp.RequestCtx) {
 	s.identify(x)
 	x.apply(ctx)
 
-	if s.end.parting.Load() {
+	s.dispatch(ctx, x)
+	if s.end.parting.Load() { // since it may have begun meanwhile
 		ctx.SetConnectionClose()
 	}
-	s.dispatch(ctx, x)
 	if streamed && (ctx.Response.IsBodyStream() || ctx.Hijacked()) {
 		return // its end, which frees the exchange, does the rest
 	}

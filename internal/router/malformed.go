@@ -17,11 +17,19 @@ import (
 // malformed answers a request that the HTTP library has not got whole: it is not well-formed
 // HTTP, is too large, or did not arrive in time. The connection is closed afterwards.
 func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
-	if c, ok := ctx.Conn().(*clientConn); ok && c.raised {
+	c, ok := ctx.Conn().(*clientConn)
+	if ok && c.raised {
 		s.turnDown(ctx, c.fault, peerOf(ctx.RemoteAddr()))
 		return
 	}
 	s.begin(ctx)
+	var late interface{ Timeout() bool }
+	if ok && c.came.began == 0 && !(errors.As(err, &late) && late.Timeout()) {
+		// No request has begun: the client has gone, or TLS has failed. The library wants an
+		// answer nonetheless.
+		writeError(ctx, fasthttp.StatusBadRequest, "malformed HTTP request")
+		return
+	}
 	if !s.unread(ctx, err) {
 		s.turnDown(ctx, s.transportFault(err), peerOf(ctx.RemoteAddr()))
 	}
@@ -31,6 +39,7 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 func (s *Server) begin(ctx *fasthttp.RequestCtx) (id []byte) {
 	ctx.Response.Reset()
 	ctx.Response.Header.SetNoDefaultContentType(true)
+	ctx.Response.Header.SetServer(s.cfg.Name)
 	id = appendRequestID(nil, nil)
 	ctx.Response.Header.SetBytesV(headerRequestID, id)
 	return id
@@ -48,7 +57,7 @@ func (s *Server) turnDown(ctx *fasthttp.RequestCtx, f *http1.Fault, peer netip.A
 	} else {
 		writeError(ctx, f.Status, f.Text)
 	}
-	s.reportMalformed(ctx, id, peer, f.Status, f.Text)
+	s.reportMalformed(ctx, id, peer, f)
 	s.log.LogAttrs(context.Background(), slog.LevelDebug, "malformed request",
 		slog.Int("status", f.Status), slog.String("error", f.Text))
 }

@@ -75,6 +75,7 @@ type modelMetrics struct {
 	full     prometheus.Observer // by the full model, of a model that has ramps
 	retries  prometheus.Counter
 	stats    modelTally
+	dropped  atomic.Bool // the model is not offered any more: there are no series of it
 }
 
 // typeMetrics are the resolved series of one model on one instance type.
@@ -199,7 +200,9 @@ func (mm *modelMetrics) answered(status int) {
 			return
 		}
 	}
-	mm.vec.WithLabelValues(mm.name, strconv.Itoa(status)).Inc()
+	if !mm.dropped.Load() {
+		mm.vec.WithLabelValues(mm.name, strconv.Itoa(status)).Inc()
+	}
 }
 
 // BatchDone implements live.Observer.

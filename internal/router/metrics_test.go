@@ -188,3 +188,35 @@ func TestBatchSizesAreBounded(t *testing.T) {
 		t.Errorf("%d sizes, %d executions of %d", len(stats.BatchStats), sum, stats.ExecutionCount)
 	}
 }
+
+// TestDroppedModelHasNoSeries: neither a request that is still under way nor a worker of a new type
+// brings series of a model back that is not offered any more.
+func TestDroppedModelHasNoSeries(t *testing.T) {
+	f := newFixture(t, nil)
+	entered, release := make(chan struct{}), make(chan struct{})
+	f.loop.set(func(*live.Request) error {
+		close(entered)
+		<-release
+		return &backend.Error{Class: backend.Client, Status: 422, Message: "no"}
+	})
+	c := f.dial()
+	send(t, c, post(validInfer))
+	<-entered
+	if err := f.server.SetModels(f.server.cfg.Models[1:]); err != nil {
+		t.Fatal(err)
+	}
+	f.server.metrics.SetWorker(2, WorkerLabels{"w2", "new"})
+	close(release)
+	if res := f.read(c); res.status != 422 {
+		t.Errorf("status %d", res.status)
+	}
+	page := string(f.admin("GET", "/metrics").body)
+	for line := range strings.Lines(page) {
+		if strings.Contains(line, `model="adder"`) && (strings.Contains(line, "motley_requests_total") || strings.Contains(line, `instance_type="new"`)) {
+			t.Errorf("after the model is gone: %s", line)
+		}
+	}
+	if !strings.Contains(page, `instance_type="new",model="raw"`) {
+		t.Error("a model that is there has no series of the new type")
+	}
+}

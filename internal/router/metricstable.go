@@ -75,6 +75,9 @@ func (m *Metrics) SetWorker(id pool.WorkerID, labels WorkerLabels) {
 			t.types = append(t.types, labels.InstanceType)
 			for i, mm := range t.models {
 				t.byType[i] = append(slices.Clone(t.byType[i]), m.vectors.ofType(mm.name, labels.InstanceType))
+				if mm.dropped.Load() {
+					m.vectors.forget(mm.name)
+				}
 			}
 		}
 		for int(id) >= len(t.workers) {

@@ -46,6 +46,7 @@ func (s *Server) SetModels(models []Model) error {
 	if old != nil {
 		for _, m := range old.order {
 			if next.byName[m.Name] == nil {
+				m.metrics.dropped.Store(true)
 				s.metrics.vectors.forget(m.Name)
 			}
 		}

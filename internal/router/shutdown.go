@@ -156,20 +156,31 @@ func (s *Server) Finish(ctx context.Context) error {
 	return nil
 }
 
+// Layered is a listener over another one, as that of TLS is.
+type Layered interface {
+	// Beneath is the one whose connections it gives out.
+	Beneath() net.Listener
+}
+
 // closeListeners ends accepting. What waits in their queues, of clients that take
 // themselves for connected, is accepted first where empty says so.
 func (s *Server) closeListeners(empty bool) {
 	s.end.Lock()
-	defer s.end.Unlock()
 	s.end.shut.Store(true)
-	for _, ln := range s.end.listeners {
-		tcp, ok := ln.(*net.TCPListener)
-		if ok && empty && (s.cfg.Kept == nil || !s.cfg.Kept(ln)) {
+	all := s.end.listeners
+	s.end.listeners = nil
+	s.end.Unlock() // who accepts takes the lock
+	for _, ln := range all {
+		beneath := ln
+		if over, ok := ln.(Layered); ok {
+			beneath = over.Beneath()
+		}
+		tcp, ok := beneath.(*net.TCPListener)
+		if ok && empty && (s.cfg.Kept == nil || !s.cfg.Kept(beneath)) {
 			emptyQueue(tcp)
 		}
 		_ = ln.Close() // it may be closed already
 	}
-	s.end.listeners = nil
 }
 
 // await waits until there are no connections.

@@ -211,6 +211,33 @@ func TestQueueIsEmptied(t *testing.T) {
 	if !onReactors {
 		t.Skip("no sockets in this round")
 	}
+	t.Run("reactors", func(t *testing.T) {
+		testQueueIsEmptied(t, func(_ *fixture, ln net.Listener) net.Listener { return ln })
+	})
+	t.Run("a layer above", func(t *testing.T) {
+		testQueueIsEmptied(t, func(f *fixture, ln net.Listener) net.Listener { return &layer{Listener: ln, f: f} })
+	})
+}
+
+// layer is a listener over another one, which is slow: but for one connection it accepts what has
+// come before the server's end only then.
+type layer struct {
+	net.Listener
+	f   *fixture
+	one bool
+}
+
+func (l *layer) Beneath() net.Listener { return l.Listener }
+
+func (l *layer) Accept() (net.Conn, error) {
+	for l.one && !l.f.server.end.shut.Load() {
+		runtime.Gosched()
+	}
+	l.one = true
+	return l.Listener.Accept()
+}
+
+func testQueueIsEmptied(t *testing.T, over func(*fixture, net.Listener) net.Listener) {
 	f := newIdleFixture(t, func(cfg *Config) { cfg.Linger = 500 * time.Millisecond })
 	var conns []net.Conn
 	for range 20 {
@@ -218,7 +245,7 @@ func TestQueueIsEmptied(t *testing.T) {
 		send(t, c, post(validInfer))
 		conns = append(conns, c)
 	}
-	go func() { f.served <- f.server.Serve(f.ln) }()
+	go func() { f.served <- f.server.Serve(over(f, f.ln)) }()
 	f.connections(1)
 	done := make(chan error, 1)
 	go func() { done <- f.server.Shutdown(context.Background()) }()

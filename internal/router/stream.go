@@ -107,6 +107,9 @@ func (s *Server) start(ctx *fasthttp.RequestCtx, x *exchange) *stream {
 	if conn, ok := ctx.Conn().(*clientConn); ok {
 		st.conn = conn
 		conn.watch(st.cancel)
+		if conn.home != nil && conn.home.ended.Load() { // before it was watched
+			st.cancel()
+		}
 	}
 	do := s.loop.DoContext
 	if x.model.Do != nil {

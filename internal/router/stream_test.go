@@ -556,3 +556,29 @@ func TestStreamOutlivesShutdown(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestStreamLeftAtOnce: a client of a stream that leaves before anybody watches it is noticed as
+// well.
+func TestStreamLeftAtOnce(t *testing.T) {
+	f := newFixture(t, func(cfg *Config) { cfg.Models[0].Ramps = func() (int, []float64) { return 1, nil } })
+	over := make(chan error)
+	f.loop.setContext(func(ctx context.Context, _ *live.Request) error {
+		select {
+		case <-ctx.Done():
+			over <- nil
+		case <-time.After(5 * time.Second):
+			over <- errors.New("the request was not cancelled")
+		}
+		return context.Canceled
+	})
+	for range 30 { // sometimes before, sometimes after
+		c := f.dial()
+		send(t, c, streamed(validInfer))
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-over; err != nil {
+			t.Fatal(err)
+		}
+	}
+}

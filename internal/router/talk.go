@@ -103,7 +103,11 @@ func (t *talk) begin(c *client) {
 		c.leave = cancel
 		go func() {
 			defer cancel()
-			t.Answered(x.model.Do(ctx, &x.call))
+			err := x.model.Do(ctx, &x.call)
+			if err != nil && ctx.Err() != nil {
+				err = errLeft
+			}
+			t.Answered(err)
 		}()
 		return
 	}
