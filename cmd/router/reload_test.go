@@ -44,7 +44,9 @@ func TestHangup(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var log lines
 	ended := make(chan error)
-	go func() { ended <- run(ctx, []string{"-config", file, "-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0"}, &bytes.Buffer{}, &log) }()
+	go func() {
+		ended <- run(ctx, []string{"-config", file, "-listen", "127.0.0.1:0", "-admin", "127.0.0.1:0"}, &bytes.Buffer{}, &log)
+	}()
 	until := func(text string, times int) {
 		t.Helper()
 		for deadline := time.Now().Add(20 * time.Second); strings.Count(log.String(), text) < times; <-time.After(time.Millisecond) {
