@@ -25,7 +25,7 @@ func (a *App) Serve(ctx context.Context, ln net.Listener) error {
 	a.admin.start()
 	go func() { failed <- a.server.Serve(a.tls.listenFast(ln)) }()
 	a.announce(ln.Addr())
-	if a.serving != nil {
+	if a.serving != nil && ctx.Err() == nil { // else whom it succeeds would end for one that does not serve
 		if err := a.serving(); err != nil {
 			a.log.Warn("nobody knows that requests are served", "error", err)
 		}
