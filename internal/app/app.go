@@ -137,7 +137,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if err := p.addCascades(cfg, loop, registry, opt.Log); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
-	a.preparers = append(a.preparers, a.prepareLog, a.prepareAccessLog, a.prepareTracing)
+	a.preparers = append(a.preparers, a.prepareLog, a.prepareTracing)
 	access, err := a.prepareAccessLog(cfg)
 	if err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
@@ -163,7 +163,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	}
 	a.server.Mount(a.admin.mux)
 	a.admin.mux.Handle("/admin/", a.AdminHandler())
-	a.preparers = append(a.preparers, a.prepareTLS, a.prepareAccess)
+	a.preparers = append(a.preparers, a.prepareTLS, a.prepareAccess, a.prepareAccessLog) // it opens a file, and is the last
 	a.follow(opt)
 	return a, nil
 }
