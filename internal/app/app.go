@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,6 +40,7 @@ type App struct {
 	tls    *serverTLS // of clients; nil: plain
 
 	upgrades  *prometheus.CounterVec
+	upgrading sync.Mutex   // held while a successor starts
 	serving   func() error // told once requests are served
 	accessLog *accesslog.Log
 	level     *slog.LevelVar

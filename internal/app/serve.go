@@ -102,6 +102,8 @@ func (a *App) stopLoop(ctx context.Context) error {
 }
 
 func (a *App) free() error {
+	a.upgrading.Lock() // until it is known whose the files are that the keeper writes
+	defer a.upgrading.Unlock()
 	err := errors.Join(a.keeper.close(), a.pool.close(), a.admin.close(context.Background()))
 	for _, l := range a.loops {
 		l.Close()
@@ -117,6 +119,8 @@ func (a *App) free() error {
 // belongs to it from then on; after an error it is this one's again. On success the
 // caller ends Serve's context with ErrHandedOver.
 func (a *App) HandOver(start func() error) error {
+	a.upgrading.Lock()
+	defer a.upgrading.Unlock()
 	a.log.Info("upgrade: starting a successor")
 	a.keeper.handOver()
 	if err := start(); err != nil {
