@@ -54,8 +54,12 @@ func upgradable(ctx context.Context, came chan os.Signal, a *app.App, s *handove
 				return
 			case <-came:
 			}
+			if serving.Err() != nil { // too late: it stops
+				continue
+			}
 			if err := a.HandOver(func() error { return s.Upgrade(serving, next) }); err == nil {
-				end(app.ErrHandedOver)
+				end(app.ErrHandedOver) // a second upgrade would fail, and take the state's files back
+				return
 			}
 		}
 	}()

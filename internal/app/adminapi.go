@@ -35,7 +35,7 @@ func (o operator) Workers() []admin.Worker {
 
 func (o operator) describe(s *standing) admin.Worker {
 	w := admin.Worker{Name: s.Name, InstanceType: s.Type, Models: s.print.serves, Origin: "file", State: "gone"}
-	if s.added {
+	if s.wasAdded() {
 		w.Origin = "api"
 	}
 	if until := s.leavesBy(); !until.IsZero() {
@@ -164,11 +164,10 @@ func (o operator) Undrain(name string) (w admin.Worker, err error) {
 			w = o.describe(s)
 			return nil
 		}
-		if s.member != nil && s.member.Stay() {
-			s.stay()
+		if s.stay() {
 			o.watchSpot(s)
 		} else {
-			again := &standing{Worker: s.Worker, print: s.print, added: s.added}
+			again := &standing{Worker: s.Worker, print: s.print, added: s.wasAdded()}
 			if again.joined, err = o.pool.join(o.members.configuration(), o.pool.ids, &again.Worker, o.log); err != nil {
 				return fmt.Errorf("cannot undrain: %w", err)
 			}

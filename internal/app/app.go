@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,6 +40,7 @@ type App struct {
 	tls    *serverTLS // of clients; nil: plain
 
 	upgrades  *prometheus.CounterVec
+	upgrading sync.Mutex   // held while a successor starts
 	serving   func() error // told once requests are served
 	accessLog *accesslog.Log
 	level     *slog.LevelVar
@@ -137,7 +139,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	if err := p.addCascades(cfg, loop, registry, opt.Log); err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
 	}
-	a.preparers = append(a.preparers, a.prepareLog, a.prepareAccessLog, a.prepareTracing)
+	a.preparers = append(a.preparers, a.prepareLog, a.prepareTracing)
 	access, err := a.prepareAccessLog(cfg)
 	if err != nil {
 		return nil, errors.Join(err, a.Close(context.Background()))
@@ -163,7 +165,7 @@ func New(cfg *config.Config, opt Options) (*App, error) {
 	}
 	a.server.Mount(a.admin.mux)
 	a.admin.mux.Handle("/admin/", a.AdminHandler())
-	a.preparers = append(a.preparers, a.prepareTLS, a.prepareAccess)
+	a.preparers = append(a.preparers, a.prepareTLS, a.prepareAccess, a.prepareAccessLog) // it opens a file, and is the last
 	a.follow(opt)
 	return a, nil
 }

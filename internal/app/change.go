@@ -23,9 +23,10 @@ type change struct {
 	models   []newModel
 	set      []*config.Model // that are there already
 	dropped  []string
-	standing []*standing // who is there afterwards
-	joins    []*standing // those of them that are new
-	leaves   []*standing // who is not
+	standing []*standing     // who is there afterwards
+	joins    []*standing     // those of them that are new
+	leaves   []*standing     // who is not
+	added    map[string]bool // by name, who is there by the admin API, and not by the file
 	read     []pool.Learned
 }
 
@@ -44,7 +45,7 @@ type newModel struct {
 // plan makes what a configuration of the file adds to what there is, and changes nothing.
 func (a *App) plan(file *config.Config) (c *change, err error) {
 	cfg, added := a.members.merge(file, a.log)
-	c = &change{cfg: cfg, ids: a.pool.ids.with(cfg), read: a.pool.memory.read}
+	c = &change{cfg: cfg, added: added, ids: a.pool.ids.with(cfg), read: a.pool.memory.read}
 	defer func() {
 		if err != nil {
 			a.discard(c)
@@ -58,11 +59,10 @@ func (a *App) plan(file *config.Config) (c *change, err error) {
 		old[s.Name] = s
 	}
 	for _, w := range cfg.Expand(cpus()) {
-		s := &standing{Worker: w, print: printOf(cfg, &w), added: added[w.Name]}
+		s := &standing{Worker: w, print: printOf(cfg, &w)}
 		if was := old[w.Name]; was != nil {
 			delete(old, w.Name)
 			if reflect.DeepEqual(was.print, s.print) {
-				was.added = s.added
 				c.standing = append(c.standing, was)
 				continue
 			}
@@ -209,6 +209,9 @@ func (a *App) commit(c *change) {
 	}
 	for _, s := range c.joins {
 		a.enter(s)
+	}
+	for _, s := range c.standing {
+		s.setAdded(c.added[s.Name])
 	}
 	a.members.set(c.cfg, c.standing)
 	a.publishModels()

@@ -18,11 +18,11 @@ import (
 type standing struct {
 	config.Worker // with a count of 1
 	print         print
-	added         bool         // by the admin API, and not by the file
 	joined        *joined      // what it was made of
 	member        *live.Member // nil: it joined when the router stopped
 
 	mu      sync.Mutex
+	added   bool               // by the admin API, and not by the file
 	until   time.Time          // when it goes at the latest; zero: it does not
 	unwatch context.CancelFunc // of its spot notices; nil: it has none
 }
@@ -69,11 +69,29 @@ func (s *standing) leavesBy() time.Time {
 	return s.until
 }
 
-// stay takes leave back.
-func (s *standing) stay() {
+// stay takes leave back, and reports whether that was in time.
+func (s *standing) stay() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.member == nil || !s.member.Stay() {
+		return false
+	}
 	s.until = time.Time{}
+	return true
+}
+
+// wasAdded reports whether it is there by the admin API, and not by the file.
+func (s *standing) wasAdded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.added
+}
+
+// setAdded says so.
+func (s *standing) setAdded(added bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.added = added
 }
 
 // membership is which workers and models the router has at present.
@@ -218,7 +236,7 @@ func (m *membership) configuration() *config.Config {
 func (m *membership) merge(file *config.Config, log *slog.Logger) (*config.Config, map[string]bool) {
 	whole, added := file, map[string]bool{}
 	for _, s := range m.list() {
-		if !s.added {
+		if !s.wasAdded() {
 			continue
 		}
 		with, err := whole.WithWorker(s.Worker)

@@ -23,11 +23,20 @@ var reloaded = []string{"models", "instance_types", "profiles", "workers", "brea
 // the workers that are new have answered, or have had the time to: only then those
 // that they replace, and those that are not there any more, leave.
 func (a *App) Reload(cfg *config.Config) error {
+	return a.reloadAs(func() (*config.Config, error) { return cfg, nil })
+}
+
+// reloadAs is Reload of what read returns, which is asked when no other change is under way:
+// of two calls the later one counts.
+func (a *App) reloadAs(read func() (*config.Config, error)) error {
 	a.members.changing.Lock()
 	defer a.members.changing.Unlock()
 	err := live.ErrStopping
 	if !a.members.closed {
-		err = a.reload(cfg)
+		var cfg *config.Config
+		if cfg, err = read(); err == nil {
+			err = a.reload(cfg)
+		}
 	}
 	a.reloads.note(err)
 	return err

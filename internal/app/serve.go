@@ -25,7 +25,7 @@ func (a *App) Serve(ctx context.Context, ln net.Listener) error {
 	a.admin.start()
 	go func() { failed <- a.server.Serve(a.tls.listenFast(ln)) }()
 	a.announce(ln.Addr())
-	if a.serving != nil {
+	if a.serving != nil && ctx.Err() == nil { // else whom it succeeds would end for one that does not serve
 		if err := a.serving(); err != nil {
 			a.log.Warn("nobody knows that requests are served", "error", err)
 		}
@@ -102,6 +102,8 @@ func (a *App) stopLoop(ctx context.Context) error {
 }
 
 func (a *App) free() error {
+	a.upgrading.Lock() // until it is known whose the files are that the keeper writes
+	defer a.upgrading.Unlock()
 	err := errors.Join(a.keeper.close(), a.pool.close(), a.admin.close(context.Background()))
 	for _, l := range a.loops {
 		l.Close()
@@ -117,6 +119,8 @@ func (a *App) free() error {
 // belongs to it from then on; after an error it is this one's again. On success the
 // caller ends Serve's context with ErrHandedOver.
 func (a *App) HandOver(start func() error) error {
+	a.upgrading.Lock()
+	defer a.upgrading.Unlock()
 	a.log.Info("upgrade: starting a successor")
 	a.keeper.handOver()
 	if err := start(); err != nil {

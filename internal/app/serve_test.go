@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestHandOverOfState: a successor finds what was learned until it was started, and what it
@@ -44,6 +45,38 @@ func TestHandOverOfState(t *testing.T) {
 		if wrote := read(t, path) != successors; wrote != (fault != nil) {
 			t.Errorf("%s: the old router wrote at its end: %v", name, wrote)
 		}
+	}
+}
+
+// TestStopMeetsHandOver: a router that is told to stop while its successor starts, which comes to
+// nothing then, keeps what was learned meanwhile.
+func TestStopMeetsHandOver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "learned")
+	cfg := learner(t, path)
+	cfg.Learned.Interval = 0 // at the end only
+	s := serveConfig(t, cfg, Options{})
+	err := s.app.HandOver(func() error {
+		if a, err := infer(s.client(1), "m", -1, []byte(oneRow)); err != nil || a.status != 200 {
+			t.Errorf("%d, %v", a.status, err)
+		}
+		s.cancel()
+		for late := time.After(300 * time.Millisecond); ; { // a process takes as long to end
+			select {
+			case err, first := <-s.ended:
+				if first {
+					t.Errorf("it has ended, %v", err)
+				}
+			case <-late:
+				return errors.New("called off")
+			}
+		}
+	})
+	if err == nil {
+		t.Error("no error")
+	}
+	s.stop(t)
+	if m := remember(path, quiet()); len(m.read) == 0 || m.read[0].Profile.Samples() != 1 {
+		t.Errorf("%d profiles were saved", len(m.read))
 	}
 }
 

@@ -16,18 +16,11 @@ var ErrNoFile = errors.New("cannot reload: the configuration was not read from a
 
 // ReloadFile reads the configuration anew and takes it in; see Reload.
 func (a *App) ReloadFile() error {
-	err := ErrNoFile
-	if a.load != nil {
-		var cfg *config.Config
-		if cfg, err = a.load(); err == nil {
-			return a.logged(a.Reload(cfg))
-		}
+	read := a.load
+	if read == nil {
+		read = func() (*config.Config, error) { return nil, ErrNoFile }
 	}
-	a.reloads.note(err)
-	return a.logged(err)
-}
-
-func (a *App) logged(err error) error {
+	err := a.reloadAs(read)
 	if err != nil {
 		a.log.Error("the configuration stays as it is", "error", err)
 	}

@@ -42,20 +42,13 @@ func (c *Core) success(id pool.WorkerID) {
 	back := w.Breaker.Tripped()
 	w.Breaker.Success(c.now)
 	switch {
-	case back && c.now.Sub(v.opened) >= slowAfter:
-		c.slowly(id)
+	case back && !c.cfg.Failures.NoSlowStart && c.now.Sub(v.opened) >= slowAfter:
+		v.slow = slowSteps // it comes back step by step
 	case v.slow > 0:
 		v.slow--
-		c.resettle()
-	}
-}
-
-// slowly lets a worker come back step by step.
-func (c *Core) slowly(id pool.WorkerID) {
-	if c.cfg.Failures.NoSlowStart {
+	case !back:
 		return
 	}
-	c.workers[id].vital.slow = slowSteps
 	c.resettle()
 }
 
@@ -87,8 +80,13 @@ func (c *Core) failure(id pool.WorkerID, counts bool) {
 		if !was {
 			v.ejections++
 			v.opened = c.now
+			if c.ill() {
+				c.resettle() // some may be needed now
+			}
 		}
-		c.calm(w)
+		for _, s := range w.Serves {
+			c.calm(s.Model)
+		}
 	}
 }
 
@@ -148,23 +146,18 @@ func (c *Core) spared(w *worker) bool {
 	return true
 }
 
-// calm sees to it that no model is left without service for long because most of its
+// calm sees to it that the model is not left without service for long because most of its
 // workers have failed: then each is tried again soon, however often that has failed.
-func (c *Core) calm(w *worker) {
-	for _, s := range w.Serves {
-		if s.MaxBatch == 0 {
-			continue
-		}
-		if up, shut := c.shut(s.Model); float64(shut) <= c.cfg.Failures.MaxEjected*float64(up) {
-			continue
-		}
-		mod := &c.models[s.Model]
-		for i := range mod.groups {
-			for _, id := range mod.groups[i].workers {
-				if o := &c.workers[id]; o.up && o.Breaker.Tripped() {
-					o.Breaker.Hasten(c.now)
-					c.refresh(id)
-				}
+func (c *Core) calm(m pool.ModelID) {
+	if up, shut := c.shut(m); float64(shut) <= c.cfg.Failures.MaxEjected*float64(up) {
+		return
+	}
+	mod := &c.models[m]
+	for i := range mod.groups {
+		for _, id := range mod.groups[i].workers {
+			if o := &c.workers[id]; o.up && o.Breaker.Tripped() {
+				o.Breaker.Hasten(c.now)
+				c.refresh(id)
 			}
 		}
 	}

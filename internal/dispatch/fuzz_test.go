@@ -162,6 +162,10 @@ func (a *account) change(next func(n int) int) Event {
 		return ev
 	case k == 1:
 		ev.Kind, ev.Model = ModelSet, pool.ModelID(next(min(models+1, 5)))
+		if ev.Model == 0 && next(2) == 0 {
+			ev.Kind, ev.Change.Tenants = TenantsSet, [][]float64{nil, {1, 2}, {3, 1, 1}}[next(3)]
+			return ev
+		}
 		ev.Change.Model = Model{Name: "m", QoS: time.Duration(1+next(100)) * time.Millisecond, MaxBatch: 2 + next(20), MaxQueue: 5 + next(20), NoSplit: ev.Model == 2}
 		return ev
 	}

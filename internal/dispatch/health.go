@@ -101,7 +101,7 @@ func (c *Core) setHealth(id pool.WorkerID, h Health) {
 //
 // Neither may cost a model its service. Workers that come back work at once where
 // no other is up that does, and those that are to take no work get some where
-// all are.
+// all are. One whose breaker is open does no work.
 func (c *Core) resettle() {
 	for i := range c.workers {
 		w := &c.workers[i]
@@ -109,8 +109,8 @@ func (c *Core) resettle() {
 		w.out, w.paced, w.rested = !h.Takes || w.vital.leaving, h.Takes && w.vital.ramp() != 1, 0
 	}
 	for i := range c.models {
-		c.keep(pool.ModelID(i), func(w *worker) bool { return !w.out && !w.paced }, func(w *worker) { w.paced = false })
-		c.keep(pool.ModelID(i), func(w *worker) bool { return !w.out }, func(w *worker) { w.out = false })
+		c.keep(pool.ModelID(i), func(w *worker) bool { return !w.out && !w.paced && !w.Breaker.Tripped() }, func(w *worker) { w.paced = false })
+		c.keep(pool.ModelID(i), func(w *worker) bool { return !w.out && !w.Breaker.Tripped() }, func(w *worker) { w.out = false })
 	}
 	for i := range c.workers {
 		if w := &c.workers[i]; w.paced {

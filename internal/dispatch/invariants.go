@@ -47,6 +47,20 @@ func (c *Core) check() {
 	}
 	for i := range c.models {
 		c.checkQueue(&c.models[i])
+		c.checkService(&c.models[i])
+	}
+}
+
+// checkService holds that nobody is kept from work that no other one does.
+func (c *Core) checkService(m *model) {
+	able, works := pool.WorkerID(-1), false
+	for i := range c.workers {
+		if w := &c.workers[i]; w.State == pool.Up && w.limit(m.id) > 0 && !w.Breaker.Tripped() {
+			able, works = pool.WorkerID(i), works || w.up
+		}
+	}
+	if able >= 0 && !works {
+		bug(17, "model %s is not served, though worker %d could", m.Name, able)
 	}
 }
 

@@ -154,10 +154,11 @@ func (c *Core) Vacant(id pool.WorkerID) bool {
 	return true
 }
 
-// soleServer reports whether no other worker that is up and stays serves the model.
+// soleServer reports whether no other worker that is up and stays serves the model, or all
+// that do are shut.
 func (c *Core) soleServer(id pool.WorkerID, m pool.ModelID) bool {
 	for i := range c.workers {
-		if w := &c.workers[i]; pool.WorkerID(i) != id && w.State == pool.Up && !w.vital.leaving && w.limit(m) > 0 {
+		if w := &c.workers[i]; pool.WorkerID(i) != id && w.State == pool.Up && !w.vital.leaving && w.limit(m) > 0 && !w.Breaker.Tripped() {
 			return false
 		}
 	}

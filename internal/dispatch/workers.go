@@ -76,6 +76,7 @@ func (c *Core) recount() {
 			}
 		}
 		c.judge(m)
+		c.calm(m.id)
 	}
 }
 

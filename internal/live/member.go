@@ -307,12 +307,16 @@ func (m *Member) ranLocked() {
 	}
 }
 
-// tell steps the core with an event about a worker that is there.
+// tell steps the core with an event about a worker that is there. One that is up again
+// while it rests goes on resting, to work when it is to stay after all.
 func (m *Member) tell(ev dispatch.Event) {
 	l := m.loop
 	var wakes wakeList
 	l.mu.Lock()
-	if !m.removed && !(m.resting && ev.Kind == dispatch.WorkerState && ev.State == pool.Up) {
+	if !m.removed {
+		if m.resting && ev.Kind == dispatch.WorkerState && ev.State == pool.Up {
+			ev.State = pool.Draining
+		}
 		ev.At, ev.Worker = l.now(), m.id
 		l.stepLocked(ev, &wakes)
 	}
