@@ -247,6 +247,11 @@ func TestTLSSilentClients(t *testing.T) {
 	if answer, _, err := overTLS(s.addr, ours.Client(""), aliveRequest); err != nil || !strings.HasPrefix(answer, "HTTP/1.1 200") {
 		t.Errorf("beside silent clients: %v: %s", err, answer)
 	}
+	for until := time.Now().Add(10 * time.Second); !strings.Contains(s.page(t, "/metrics"), "motley_client_connections 7\n"); {
+		if time.Now().After(until) {
+			t.Fatal("the connection that was answered is not closed")
+		}
+	}
 	silent = append(silent, open())
 	// The next ones are over the limit, and are cut off rather than waited for.
 	for range 4 {
