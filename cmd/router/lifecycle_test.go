@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -85,7 +86,7 @@ func TestUpgradesThatFail(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := r.last()
-	good := emulated
+	good := r.config
 	result := r.load()
 	r.put("fails", "#!/bin/sh\nexit 3\n")
 	r.put("hangs", "#!/bin/sh\nexec sleep 1000\n")
@@ -97,7 +98,7 @@ func TestUpgradesThatFail(t *testing.T) {
 		{"gone", good, "no such file or directory"},
 		{self, "policy: fastest\n", "it ended before it served: exit status 1"},
 	} {
-		if r.put("router.yaml", strings.Replace(c.config, "DRAIN", "2s", 1)); c.program != self {
+		if r.put("router.yaml", c.config); c.program != self {
 			c.program = r.dir + "/" + c.program
 		}
 		r.install(c.program)
@@ -110,7 +111,7 @@ func TestUpgradesThatFail(t *testing.T) {
 	if got := r.metric(`motley_upgrades_total{result="failed"}`); got != "5" {
 		t.Errorf("%s upgrades have failed", got)
 	}
-	r.put("router.yaml", strings.Replace(good, "DRAIN", "2s", 1))
+	r.put("router.yaml", good)
 	r.upgrade() // all is well again
 	result.end()
 	if len(result.faults)+result.refused+result.unheard > 0 || result.answered < 100 {
@@ -185,6 +186,52 @@ func TestDrainTimeout(t *testing.T) {
 			t.Errorf("a request is answered with %v", err)
 		}
 	}
+	if status := r.wait(r.last()); status.ExitStatus() != 0 {
+		t.Errorf("ended with %v", status)
+	}
+}
+
+// TestDiskFull: while the state's disk is full, requests are answered, the failure is logged once
+// and counted each time, and the last state stays; once there is room, it is saved again.
+func TestDiskFull(t *testing.T) {
+	r := newRouters(t, "1s")
+	disk := filepath.Join(r.dir, "disk")
+	if err := os.Mkdir(disk, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("NOT TESTED: a full disk: cannot mount a small file system: %v", err)
+	}
+	defer func() {
+		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	r.put("router.yaml", strings.Replace(r.config, "file: learned", "file: disk/learned", 1))
+	r.start()
+	result := r.load()
+	r.until("state is saved", func() bool { return r.metric("motley_state_last_save_timestamp_seconds") != "0" })
+	ballast := filepath.Join(disk, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 64<<10), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	r.until("saving fails", func() bool { n, _ := strconv.Atoi(r.metric("motley_state_save_failures_total")); return n >= 5 })
+	r.more(result, 100)
+	if n := strings.Count(string(r.log()), "what was learned is not saved"); n != 1 {
+		t.Errorf("that is logged %d times", n)
+	}
+	if b, err := os.ReadFile(filepath.Join(disk, "learned")); err != nil || !strings.HasPrefix(string(b), "motley-state 1 profiles 1 ") {
+		t.Errorf("the last state: %.40q, %v", b, err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	r.says("what is learned is saved again", 1)
+	result.end()
+	if len(result.faults) > 0 {
+		t.Errorf("faults:\n%s", strings.Join(result.faults, "\n"))
+	}
+	r.signal(r.last(), unix.SIGTERM)
 	if status := r.wait(r.last()); status.ExitStatus() != 0 {
 		t.Errorf("ended with %v", status)
 	}

@@ -38,6 +38,7 @@ type routers struct {
 	t       *testing.T
 	program string // a link to the program that is run
 	dir     string
+	config  string
 	addr    string
 	admin   string // where its metrics are
 	ended   map[int]unix.WaitStatus
@@ -61,10 +62,18 @@ workers:
 // startRouters starts a router with a drain timeout.
 func startRouters(t *testing.T, drain string) *routers {
 	t.Helper()
-	r := &routers{t: t, dir: t.TempDir(), ended: map[int]unix.WaitStatus{}}
+	r := newRouters(t, drain)
+	r.start("-listen", "127.0.0.1:0")
+	return r
+}
+
+// newRouters makes all ready for a start.
+func newRouters(t *testing.T, drain string) *routers {
+	t.Helper()
+	r := &routers{t: t, dir: t.TempDir(), config: strings.Replace(emulated, "DRAIN", drain, 1), ended: map[int]unix.WaitStatus{}}
 	r.program = filepath.Join(r.dir, "router")
 	r.put("measured.csv", "model,instance_type,batch,mean_ms,p99_ms\ntrue-m,fast,1,2,2\ntrue-m,fast,64,2,2\ntrue-slow,fast,1,60000,60000\n")
-	r.put("router.yaml", strings.Replace(emulated, "DRAIN", drain, 1))
+	r.put("router.yaml", r.config)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +90,6 @@ func startRouters(t *testing.T, drain string) *routers {
 			t.Logf("the log:\n%s", r.log())
 		}
 	})
-	r.start("-listen", "127.0.0.1:0")
 	return r
 }
 
