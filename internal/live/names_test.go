@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,9 +21,14 @@ type sent struct {
 }
 
 // reports collects what an Observer is told of batches.
-type reports struct{ all []BatchReport }
+type reports struct {
+	mu  sync.Mutex
+	all []BatchReport
+}
 
 func (r *reports) BatchDone(b BatchReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	b.Links = append([]tracecontext.Context(nil), b.Links...)
 	r.all = append(r.all, b)
 }
@@ -34,8 +40,11 @@ func (r *reports) Stepped(time.Duration) {}
 func TestNames(t *testing.T) {
 	for _, traced := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
 			var told []sent
 			fake := &backendtest.Fake{Latency: takes(time.Second), Started: func(_ string, calls []*backend.Call) {
+				mu.Lock()
+				defer mu.Unlock()
 				told = append(told, sent{len(calls), string(calls[0].ID), calls[0].Trace})
 			}}
 			l := setup{fakes: []*backendtest.Fake{fake}, state: pool.Up}.start(t)

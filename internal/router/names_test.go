@@ -14,12 +14,14 @@ const exampleTrace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 // ways to read it, and so does its place in a trace, as the standard says.
 func TestNames(t *testing.T) {
 	f := newFixture(t, nil)
-	var id, trace, state string
+	type names struct{ id, trace, state string }
+	told := make(chan names, 1)
 	f.loop.set(func(r *live.Request) error {
-		id, trace, state = string(r.Call.ID), "", string(r.Call.Trace.State)
+		n := names{id: string(r.Call.ID), state: string(r.Call.Trace.State)}
 		if r.Call.Trace.Valid() {
-			trace = string(r.Call.Trace.Append(nil))
+			n.trace = string(r.Call.Trace.Append(nil))
 		}
+		told <- n
 		return answerWith(jsonAnswer, -1)(r)
 	})
 	for _, c := range []struct {
@@ -47,18 +49,18 @@ func TestNames(t *testing.T) {
 		{[]string{"traceparent: 00-00000000000000000000000000000000-b7ad6b7169203331-01"}, "", "", ""},
 	} {
 		for _, path := range []string{"/v2/models/adder/infer", "//v2/models/adder/infer", "/v2/models/adder/infer_stream"} {
-			id, trace, state = "", "", ""
 			res := f.do("POST", path, validInfer, c.headers...)
 			what := fmt.Sprintf("%s %q", path, c.headers)
 			if res.status != 200 {
 				t.Errorf("%s: status %d: %s", what, res.status, res.body)
 				continue
 			}
-			if echoed := res.header.Get("X-Request-Id"); echoed != id || c.id == "" && len(id) != 32 || c.id != "" && id != c.id {
-				t.Errorf("%s: id %q, echoed %q", what, id, echoed)
+			n := <-told
+			if echoed := res.header.Get("X-Request-Id"); echoed != n.id || c.id == "" && len(n.id) != 32 || c.id != "" && n.id != c.id {
+				t.Errorf("%s: %+v, echoed %q", what, n, echoed)
 			}
-			if echoed := res.header.Get("Traceparent"); echoed != trace || trace != c.trace || state != c.state {
-				t.Errorf("%s: trace %q, state %q, echoed %q", what, trace, state, echoed)
+			if echoed := res.header.Get("Traceparent"); echoed != n.trace || n.trace != c.trace || n.state != c.state {
+				t.Errorf("%s: %+v, echoed %q", what, n, echoed)
 			}
 		}
 	}
