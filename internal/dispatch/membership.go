@@ -115,8 +115,12 @@ func (c *Core) remove(id pool.WorkerID) {
 	if w.State == pool.Down {
 		w.State = pool.Draining // whatever it still runs was taken away before; nothing is lost
 	}
+	serves := w.Serves
 	c.setState(id, pool.Down)
 	c.vacate(id)
+	for _, s := range serves {
+		c.dropLarge(&c.models[s.Model]) // nobody else may take it, and this one does not come back
+	}
 }
 
 // vacate forgets a worker that was removed, once it runs nothing.
