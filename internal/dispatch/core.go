@@ -84,6 +84,7 @@ type group struct {
 	enough   int       // items of the smallest batch that is worth while; the priced policy's
 	busy     float64   // share of its workers that arrivals found busy, over about demandSpan of them
 	batch    float64   // mean items of the model's batches that its workers ran, over about batchSpan of them
+	most     int       // items of the largest batch of the model that a worker of the type has ended; of a type's group
 	cursor   int       // where the search for a free worker goes on, so that equals share the work
 }
 

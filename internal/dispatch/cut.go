@@ -48,12 +48,21 @@ func (p *prices) cut(c *Core, types int) {
 	}
 }
 
-// fullRate is how many items per ns the model's workers do in full batches.
+// guessOver is how many times the largest batch that was seen another one may have, for
+// its time to be more than a guess.
+const guessOver = 4
+
+// fullRate is how many items per ns the model's workers do in full batches; 0 while that
+// would be a guess: of a type of which a few single items have been seen the time of
+// full batches is many times what it will turn out to be.
 func (m *model) fullRate(c *Core) (rate float64) {
 	for i := range m.groups {
 		g := &m.groups[i]
 		n := min(m.MaxBatch, g.maxItems)
 		if g.up > 0 && n > 0 {
+			if seen := m.group(int32(g.typ)); !seen.profile.Measured() && (!seen.profile.Settled() || guessOver*seen.most < n) {
+				return 0
+			}
 			rate += float64(g.up*c.workers[g.workers[0]].Concurrency*n) / max(1, float64(g.profile.Mean(n)))
 		}
 	}

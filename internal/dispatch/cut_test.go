@@ -56,3 +56,46 @@ func TestHopeless(t *testing.T) {
 		t.Error("hopeless where nothing waits")
 	}
 }
+
+// TestNobodyIsHopelessByAGuess: a crowd that comes to workers of which only single, slow
+// executions are known has time enough, and all of it is let in.
+func TestNobodyIsHopelessByAGuess(t *testing.T) {
+	c, err := New(Config{
+		Models: []Model{{Name: "m", QoS: time.Second, MaxBatch: 64}}, Types: make([]pool.InstanceType, 1), Policy: NewPriced(PricedOptions{}),
+		Workers: []pool.Worker{{Concurrency: 1, State: pool.Up, Serves: []pool.Serve{{MaxBatch: 64}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids IDs
+	now := mono.Time(0)
+	ask := func(within time.Duration) []Action {
+		return c.Step(Event{At: now, Kind: Arrive, Request: ids.New(), Size: 1, Deadline: now.Add(within), MergeKey: 1}, nil)
+	}
+	end := func() []Action {
+		now = now.Add(300 * time.Millisecond) // whatever the size
+		return c.Step(Event{At: now, Kind: Finish, Batch: c.batches[c.workers[0].running[0]].id}, nil)
+	}
+	for range 20 {
+		ask(time.Minute)
+		end()
+	}
+	const crowd = 2000
+	for i := range crowd {
+		now = now.Add(time.Microsecond)
+		if i == crowd/2 || i == crowd*3/4 {
+			end()
+		}
+		for _, a := range ask(time.Minute) {
+			if a.Kind == Reject {
+				t.Fatalf("%v, with a minute to go", a)
+			}
+		}
+	}
+	for c.counts.Answered < 20+crowd {
+		if len(c.workers[0].running) == 0 {
+			t.Fatalf("%d answered", c.counts.Answered)
+		}
+		end()
+	}
+}

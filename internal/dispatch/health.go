@@ -201,7 +201,9 @@ func (c *Core) Expected(id BatchID, stages []Stage) (pool.WorkerID, time.Duratio
 // knows too little otherwise.
 func (c *Core) learn(b *batch, w *worker, stages []Stage) {
 	m := &c.models[b.model]
-	p := m.groups[m.byClass[w.Type]].profile
+	g := &m.groups[m.byClass[w.Type]]
+	g.most = max(g.most, b.items)
+	p := g.profile
 	took := c.now.Sub(b.started)
 	switch slow := w.vital.health.Slowdown; {
 	case slow == 1:

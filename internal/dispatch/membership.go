@@ -238,7 +238,7 @@ func (c *Core) open(m *model, before []class) {
 		}
 		g := group{class: int32(k), typ: kind.typ}
 		if o != nil {
-			g.profile, g.tried, g.busy, g.batch, g.cursor = o.profile, o.tried, o.busy, o.batch, o.cursor
+			g.profile, g.tried, g.busy, g.batch, g.most, g.cursor = o.profile, o.tried, o.busy, o.batch, o.most, o.cursor
 		} else if !base {
 			t := m.group(int32(kind.typ))
 			g.tried, g.busy, g.batch = t.tried, t.busy, t.batch

@@ -142,6 +142,9 @@ const settledAfter = 8
 // there were measured points, or at least 8 batches were observed.
 func (p *Profile) Settled() bool { return p.seeded || p.seen >= settledAfter }
 
+// Measured reports whether there were measured points.
+func (p *Profile) Measured() bool { return p.seeded }
+
 // Samples returns how many batches were observed; measured points do not
 // count.
 func (p *Profile) Samples() int { return p.seen }
