@@ -231,8 +231,14 @@ func TestFrontNoticesLeavers(t *testing.T) {
 	if !onReactors {
 		t.Skip("no reactors in this round")
 	}
-	f := newFixture(t, nil)
 	entered, release := make(chan struct{}), make(chan struct{})
+	f := newFixture(t, func(cfg *Config) {
+		cfg.Models[1].Do = func(ctx context.Context, _ *live.Request) error { // as a cascade has
+			entered <- struct{}{}
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	})
 	f.loop.set(func(r *live.Request) error {
 		entered <- struct{}{}
 		<-release
@@ -259,24 +265,17 @@ func TestFrontNoticesLeavers(t *testing.T) {
 		release <- struct{}{}
 	}
 
-	model := f.server.offered()[0]
-	model.Do = func(ctx context.Context, _ *live.Request) error {
-		entered <- struct{}{}
-		<-ctx.Done()
-		return ctx.Err()
-	}
 	cascade := f.dial()
-	send(t, cascade, post(validInfer, "x-request-id: of-a-cascade"))
+	send(t, cascade, strings.Replace(post(rawInfer, "x-request-id: of-a-cascade"), "/adder/", "/raw/", 1))
 	<-entered
 	if err := cascade.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(string(f.admin("GET", "/metrics").body), `motley_requests_total{code="499",model="adder"} 1`); runtime.Gosched() {
+	for deadline := time.Now().Add(5 * time.Second); !strings.Contains(string(f.admin("GET", "/metrics").body), `motley_requests_total{code="499",model="raw"} 1`); runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatal("a client of a model with its own way has not left")
 		}
 	}
-	model.Do = nil
 
 	gaveUp := f.loop.left.Load()
 	conn := f.dial()
