@@ -110,6 +110,9 @@ func (x faultyEnd) String() string {
 // fails, and by every other way some do. Where a worker fails all, that costs no more than
 // the few batches until its breaker opens; where it is dead, nothing is split.
 func TestSplitRetry(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes with the invariants checked at every step")
+	}
 	ways := []dispatch.Split{dispatch.SplitByRoot, dispatch.SplitAlone, dispatch.SplitHalves, dispatch.SplitNever}
 	for _, load := range []float64{0.5, 0.7} {
 		var poison, fails, dead []faultyEnd
@@ -144,6 +147,9 @@ func TestSplitRetry(t *testing.T) {
 // TestEjection has one of four workers fail every third batch, in a fifth of the time
 // that it would take: without ejection it goes on and on.
 func TestEjection(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes with the invariants checked at every step")
+	}
 	for _, policy := range []string{"priced", "least-load", "p2c"} {
 		for _, load := range []float64{0.3, 0.6} {
 			f := faulty{policy: policy, workers: 4, load: load, seconds: 5}
@@ -191,6 +197,9 @@ func TestKilledEveryFiveSeconds(t *testing.T) {
 // the pool has room, who waits for those is answered by others. Where nothing is wrong, and
 // where there is no room, it makes no difference.
 func TestHedgingPays(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes with the invariants checked at every step")
+	}
 	for _, c := range []struct {
 		name    string
 		disturb []sim.Disturbance

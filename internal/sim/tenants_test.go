@@ -121,6 +121,9 @@ func fairShares(demand, weights []float64, capacity float64) []float64 {
 // TestTenants loads a pool with several times what it carries and compares what
 // each tenant gets with its max-min fair share of what one alone would get.
 func TestTenants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes with the invariants checked at every step")
+	}
 	const span = 20 * time.Second
 	for policy, off := range map[string]float64{"priced": 0.1, "least-load": 0.2, "p2c": 0.2} {
 		for _, c := range []struct {
@@ -164,6 +167,9 @@ func TestTenants(t *testing.T) {
 // included, for which the oldest of a crowd leave no time, and who is turned away
 // is told so at once.
 func TestGoodputInOverload(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes minutes with the invariants checked at every step")
+	}
 	const span = 20 * time.Second
 	peak := 0.0
 	for rate := 1000.0; rate <= 1800; rate += 100 {
