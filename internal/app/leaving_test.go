@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +121,7 @@ var leaving = map[string]func(*net.TCPConn) error{
 // is there for nobody else, and goes on when it is; the worker is free again.
 func TestEveryLeaverIsNoticed(t *testing.T) {
 	worker := newScripted(t)
+	var all []time.Duration
 	s, ways := bothWays(t, worker)
 	for way, addr := range ways {
 		for how, request := range asking {
@@ -163,6 +165,7 @@ func TestEveryLeaverIsNoticed(t *testing.T) {
 					t.Fatal(err)
 				}
 				took := wait("nothing is given up", e.gone)
+				all = append(all, took)
 				if took > 100*time.Millisecond {
 					t.Logf("%s, %s, %s: given up after %v", way, how, leaves, took) // a busy machine
 				}
@@ -204,6 +207,12 @@ func TestEveryLeaverIsNoticed(t *testing.T) {
 				wantData(t, stays, "[8]")
 			}
 		}
+	}
+	slices.Sort(all)
+	if usual := all[len(all)/2]; usual > 100*time.Millisecond { // single ones may meet a busy machine
+		t.Errorf("half of the leavers are noticed after %v", usual)
+	} else {
+		t.Logf("half of the leavers are noticed after %v, all after %v", usual, all[len(all)-1])
 	}
 }
 
