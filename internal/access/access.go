@@ -11,7 +11,6 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -168,9 +167,6 @@ func (g *Guard) TenantName(i int) string {
 	}
 	return g.policy.Tenants[i].Name
 }
-
-// SameTenants reports whether other has the same tenants under the same indices.
-func (g *Guard) SameTenants(other *Guard) bool { return slices.Equal(g.Tenants(), other.Tenants()) }
 
 // Client is what a client shows of itself.
 type Client struct {
